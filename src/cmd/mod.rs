@@ -1,0 +1,1 @@
+//! The command line: argv in, engine request, engine value, text out.

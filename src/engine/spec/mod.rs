@@ -1,0 +1,218 @@
+//! What the user asked for: [`ContainerSpec`] and its parts.
+//!
+//! Front ends build it from flags (or an API body), [`crate::engine::container`] completes and persists it verbatim as
+//! `spec.json`; inspect, restart, clone and export start from it, and [`crate::engine::oci`] derives `config.json`
+//! from it at each start. No I/O here. A field that is `None` or empty means "not asked for": the image's
+//! configuration or containers.conf decides when the container is created, never later.
+
+mod limits;
+mod mount;
+mod namespace;
+mod process;
+mod security;
+
+pub use limits::{BlkioDevice, DeviceSpec, Resources, Rlimit};
+pub use mount::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel};
+pub use namespace::{IdMapping, NamespaceMode, NamespacesSpec, UserNamespace};
+pub use process::{ProcessSpec, User};
+pub use security::SecuritySpec;
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A container as it was asked for, completed at creation with what the image and the configuration decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerSpec {
+    /// Where the root filesystem comes from.
+    pub image: ImageSource,
+    /// Unique name; generated at creation when empty.
+    pub name: String,
+    /// User, arguments, environment, terminal.
+    pub process: ProcessSpec,
+    /// One mode per namespace.
+    pub namespaces: NamespacesSpec,
+    /// Host name inside; empty: the short container ID (or the host's with `--uts host`).
+    pub hostname: String,
+    /// NIS domain name.
+    pub domainname: String,
+    /// Bind, tmpfs, volume, image … mounts asked for by `-v`, `--mount`, `--tmpfs`, in order.
+    pub mounts: Vec<MountSpec>,
+    /// `--image-volume`: what becomes of the image's VOLUMEs.
+    pub image_volumes: ImageVolumes,
+    /// `--read-only`: the root filesystem is mounted read-only.
+    pub read_only: bool,
+    /// With `read_only`: tmpfs on /dev, /dev/shm, /run, /tmp, /var/tmp (podman's `--read-only-tmpfs`, default on).
+    pub read_only_tmpfs: bool,
+    /// Size of /dev/shm in bytes; `None`: containers.conf, else 64 MiB.
+    pub shm_size: Option<u64>,
+    /// Capabilities, seccomp, labels, masks.
+    pub security: SecuritySpec,
+    /// Devices added with `--device`.
+    pub devices: Vec<DeviceSpec>,
+    /// Raw `--device-cgroup-rule` values.
+    pub device_cgroup_rules: Vec<String>,
+    /// Memory, CPU, pids, block I/O limits.
+    pub resources: Resources,
+    /// `--ulimit`.
+    pub rlimits: Vec<Rlimit>,
+    /// `--sysctl`.
+    pub sysctls: BTreeMap<String, String>,
+    /// `--cgroup-parent`; empty: the manager's default.
+    pub cgroup_parent: String,
+    /// `--cgroups`: `enabled`, `disabled`, `no-conmon`, `split`; empty: enabled where the host can.
+    pub cgroups: String,
+    /// `--init`: catatonit is PID 1.
+    pub init: bool,
+    /// `--init-path`.
+    pub init_path: Option<String>,
+    /// Signal `stop` sends first; empty: the image's, else SIGTERM.
+    pub stop_signal: String,
+    /// Seconds between the stop signal and SIGKILL.
+    pub stop_timeout: Option<u32>,
+    /// `--timeout`: seconds after which conmon kills the container; 0: never.
+    pub timeout: u32,
+    /// `--restart`; recorded, and applied by `container cleanup`.
+    pub restart: RestartPolicy,
+    /// `--rm`.
+    pub remove: bool,
+    /// `--rmi`: the image goes with the container unless something else uses it.
+    pub remove_image: bool,
+    /// Labels; the image's are merged in at creation.
+    pub labels: BTreeMap<String, String>,
+    /// OCI annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Log driver and its options.
+    pub log: LogSpec,
+    /// The image's HEALTHCHECK or `--health-*`; recorded here, run by the health machinery.
+    pub healthcheck: Option<Healthcheck>,
+    /// The OCI runtime asked for by `--runtime`, a name or a path; empty: containers.conf.
+    pub runtime: String,
+    /// `--detach-keys` the container was created with; empty: containers.conf.
+    pub detach_keys: String,
+    /// `--add-host` entries as `NAME:IP`.
+    pub add_hosts: Vec<String>,
+    /// `--dns`.
+    pub dns: Vec<String>,
+    /// `--dns-search`.
+    pub dns_search: Vec<String>,
+    /// `--dns-option`.
+    pub dns_options: Vec<String>,
+    /// `--no-hosts`.
+    pub no_hosts: bool,
+    /// `--no-hostname`.
+    pub no_hostname: bool,
+    /// Ports the image or `--expose` names, as `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// `--pidfile`.
+    pub pidfile: Option<String>,
+    /// `--conmon-pidfile`.
+    pub conmon_pidfile: Option<String>,
+    /// `--tz`.
+    pub timezone: String,
+    /// `--systemd`: `true`, `false` or `always`.
+    pub systemd: String,
+    /// `--sdnotify`: `container`, `conmon`, `healthy` or `ignore`.
+    pub sdnotify: String,
+    /// `--passwd-entry`, `--group-entry`, and whether `--passwd` adds entries at all.
+    pub passwd: PasswdSpec,
+    /// The `coracle create …` command line, shown by inspect as `CreateCommand`.
+    pub create_command: Vec<String>,
+}
+
+/// Where the root filesystem comes from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageSource {
+    /// As the user wrote it (`debian`).
+    pub requested: String,
+    /// The fully qualified name it resolved to (`docker.io/library/debian:latest`); empty when run by ID.
+    pub name: String,
+    /// Image ID, 64 hex digits.
+    pub id: String,
+    /// Manifest digest, `sha256:…`; empty when unknown.
+    pub digest: String,
+    /// `--rootfs DIR` instead of an image.
+    pub rootfs: Option<String>,
+}
+
+/// `--image-volume`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageVolumes {
+    /// An anonymous volume each, filled from the image (docker's and podman's default).
+    #[default]
+    Anonymous,
+    /// A tmpfs each.
+    Tmpfs,
+    /// Left alone.
+    Ignore,
+}
+
+/// `--restart`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RestartPolicy {
+    /// `no`, `on-failure`, `always`, `unless-stopped`; empty: `no`.
+    pub name: String,
+    /// With `on-failure`: how often; 0: without limit.
+    pub max_retries: u32,
+}
+
+/// Log driver and options.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogSpec {
+    /// `k8s-file` (`json-file` is an alias), `journald`, `none`, `passthrough`, `passthrough-tty`; empty: the configuration's.
+    pub driver: String,
+    /// `--log-opt path=`.
+    pub path: Option<String>,
+    /// `--log-opt max-size=`, bytes.
+    pub max_size: Option<u64>,
+    /// `--log-opt tag=`.
+    pub tag: String,
+    /// Every other `--log-opt`.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A health check in the units of the image format: nanoseconds (Docker image spec v1.2, "Healthcheck").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Healthcheck {
+    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", "…"]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub test: Vec<String>,
+    /// Nanoseconds between checks; 0: 30 s.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub interval: u64,
+    /// Nanoseconds one check may take; 0: 30 s.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub timeout: u64,
+    /// Nanoseconds in which failures do not count.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_period: u64,
+    /// Nanoseconds between checks in the start period.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_interval: u64,
+    /// Failures until unhealthy; 0: 3.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub retries: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// Entries for the container's /etc/passwd and /etc/group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PasswdSpec {
+    /// `--passwd=false`: leave both files alone.
+    pub disabled: bool,
+    /// `--passwd-entry`.
+    pub passwd_entry: String,
+    /// `--group-entry`.
+    pub group_entry: String,
+    /// `--hostuser`.
+    pub host_users: Vec<String>,
+}

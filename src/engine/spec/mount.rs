@@ -1,0 +1,85 @@
+//! Mounts asked for by `-v`, `--mount` and `--tmpfs`.
+
+use serde::{Deserialize, Serialize};
+
+/// One mount.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MountSpec {
+    /// What is mounted.
+    pub kind: MountKind,
+    /// Host path (bind), volume or image name; empty for tmpfs.
+    pub source: String,
+    /// Absolute path inside the container.
+    pub target: String,
+    /// `ro`.
+    pub read_only: bool,
+    /// Further mount flags as words: `noexec`, `exec`, `dev`, `nodev`, `suid`, `nosuid`, `noatime`, `size=…`, `mode=…` …
+    pub options: Vec<String>,
+    /// What only bind mounts have.
+    pub bind: BindOptions,
+}
+
+/// What is mounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    /// A host path.
+    #[default]
+    Bind,
+    /// A named or anonymous volume.
+    Volume,
+    /// Memory.
+    Tmpfs,
+    /// Memory, unbounded.
+    Ramfs,
+    /// Pseudo terminals.
+    Devpts,
+    /// An image's root.
+    Image,
+}
+
+/// What only bind mounts have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BindOptions {
+    /// Not recursive (`bind-nonrecursive`, `bind`); by default binds are recursive.
+    pub non_recursive: bool,
+    /// `shared`, `rslave` …; `None`: `rprivate`.
+    pub propagation: Option<Propagation>,
+    /// `z` or `Z`.
+    pub relabel: Option<SelinuxRelabel>,
+    /// `U`: the source is given to the container's user.
+    pub chown: bool,
+    /// `O`: an overlay over the source, thrown away with the container; with upperdir/workdir in `options` it stays.
+    pub overlay: bool,
+    /// `idmap[=…]`: an ID-mapped mount; the value is the mapping's text, empty for the container's own.
+    pub idmap: Option<String>,
+    /// Missing sources are made (docker's `-v`); `--mount` refuses instead.
+    pub create_source: bool,
+}
+
+/// Mount propagation (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Propagation {
+    Private,
+    RPrivate,
+    Shared,
+    RShared,
+    Slave,
+    RSlave,
+    Unbindable,
+    RUnbindable,
+}
+
+/// SELinux relabelling of a bind source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SelinuxRelabel {
+    /// `z`: shared between containers.
+    Shared,
+    /// `Z`: this container's alone.
+    Private,
+}

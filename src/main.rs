@@ -1,0 +1,3 @@
+//! The `coracle` program.
+
+fn main() {}
