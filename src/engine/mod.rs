@@ -5,7 +5,9 @@
 //! cached beyond its lock. Dependencies point one way: nouns (`container`, `image`) -> {`store`, `state`, `registry`,
 //! `oci`, `conmon`} -> {`spec`, `config`}; `host` (system calls) is used by the effectful modules only.
 
+pub mod digest;
 pub mod error;
 pub mod spec;
 
+pub use digest::Digest;
 pub use error::{Context, Error, ErrorKind, Result};
