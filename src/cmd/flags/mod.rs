@@ -1,0 +1,1 @@
+//! Flag groups used by two or more commands.

@@ -1,0 +1,1 @@
+//! Rendering: tables, JSON, Go templates, human sizes and times.

@@ -1,0 +1,1 @@
+//! Per-registry TLS material: certs.d.

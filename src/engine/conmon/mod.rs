@@ -1,0 +1,1 @@
+//! conmon and the OCI runtime: command lines, pipes, sockets, exit files.

@@ -1,0 +1,1 @@
+//! What cgroups this host offers, and where a container's can be made.

@@ -1,0 +1,1 @@
+//! Record locks that podman honours, and locks of our own.

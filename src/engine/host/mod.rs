@@ -1,0 +1,15 @@
+//! System calls and facts of the host: the only module that may use `unsafe`.
+#![allow(unsafe_code)]
+
+pub mod atomic;
+pub mod cgroup;
+pub mod failpoint;
+pub mod limits;
+pub mod lock;
+pub mod mount;
+pub mod process;
+pub mod rooted;
+pub mod signals;
+pub mod socket;
+pub mod term;
+pub mod userns;

@@ -1,0 +1,1 @@
+//! Overlay, bind and tmpfs mounts by file descriptor.

@@ -1,0 +1,1 @@
+//! Paths resolved below a root directory, never outside it.

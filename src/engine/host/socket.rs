@@ -1,0 +1,1 @@
+//! Unix sockets with long paths, and descriptor passing.

@@ -1,0 +1,1 @@
+//! The rootless user and mount namespace.

@@ -1,0 +1,1 @@
+//! What is done with images: one verb a file.

@@ -1,0 +1,1 @@
+//! Our own records: one directory per object, no database.

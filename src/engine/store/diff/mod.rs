@@ -1,0 +1,1 @@
+//! Layers as tar streams, and as directories.
