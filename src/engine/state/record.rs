@@ -1,0 +1,220 @@
+//! A container's record: `state.json` as Rust, and the spec beside it, read when asked for.
+
+use super::{State, StoredSpec, World, observe, read_optional};
+use crate::engine::spec::{ContainerSpec, RestartPolicy};
+use crate::engine::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Where a container is in its life, in the words `ps --filter status=` takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Never started, or its start was undone.
+    #[default]
+    Created,
+    /// The runtime holds a created process that was not let go yet. Seen with the lock free: the start was
+    /// interrupted.
+    Starting,
+    /// Its first process runs.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// Ended, and waiting for its restart policy's delay.
+    Restarting,
+    /// Its first process ended.
+    Exited,
+}
+
+impl Status {
+    /// The word, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Exited => "exited",
+        }
+    }
+
+    /// Whether a process of it should exist.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Starting | Self::Running | Self::Paused)
+    }
+}
+
+/// What a listing shows of the immutable part: copied here so that `ps` reads one small file a container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Head {
+    /// The container's name.
+    pub name: String,
+    /// The image as resolved (`docker.io/library/debian:latest`), else as requested; empty for `--rootfs`.
+    pub image: String,
+    /// Image ID; empty for `--rootfs`.
+    pub image_id: String,
+    /// The whole argv: entrypoint and command.
+    pub command: Vec<String>,
+    /// `80/tcp` … from the image and `--expose`.
+    pub exposed_ports: Vec<String>,
+    /// All labels.
+    pub labels: BTreeMap<String, String>,
+    /// `--rm`.
+    pub remove: bool,
+    /// `--restart`.
+    pub restart: RestartPolicy,
+}
+
+/// The mutable part: `state.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerState {
+    /// For listings.
+    pub head: Head,
+    /// When the container was made.
+    pub created: jiff::Timestamp,
+    /// See [`Status`]. On the disk a live status means a cleanup is owed.
+    pub status: Status,
+    /// The boot in which `pid` means something.
+    pub boot_id: String,
+    /// The container's first process, in the host's PID namespace; 0: none.
+    pub pid: u32,
+    /// Its start time (clock ticks since boot).
+    pub pid_start: u64,
+    /// conmon; 0: none.
+    pub conmon_pid: u32,
+    /// Its start time.
+    pub conmon_start: u64,
+    /// Of the last run; 0 before the first.
+    pub exit_code: i32,
+    /// The kernel's OOM killer ended the last run.
+    pub oom_killed: bool,
+    /// When the last run began.
+    pub started_at: Option<jiff::Timestamp>,
+    /// When the last run ended.
+    pub finished_at: Option<jiff::Timestamp>,
+    /// How often the restart policy restarted it since the user last did.
+    pub restart_count: u32,
+    /// `stop` or `kill` asked for the last end: the restart policy does not apply.
+    pub stopped_by_user: bool,
+    /// `start` ran for it since it was made.
+    pub started_before: bool,
+    /// Why the last start failed; empty: it did not.
+    pub error: String,
+    /// Path of the OCI runtime of the last start.
+    pub runtime: String,
+    /// Where the root filesystem is mounted while live.
+    pub mountpoint: PathBuf,
+    /// The resolved log file of the last start; empty: the driver has none.
+    pub log_path: PathBuf,
+    /// cgroup of the last start, as given to the runtime.
+    pub cgroup_path: String,
+}
+
+/// A container as it is now.
+#[derive(Debug)]
+pub struct Record {
+    /// 64 hex digits.
+    pub id: String,
+    /// When it was made.
+    pub created: jiff::Timestamp,
+    /// What is true now: the file, corrected by the world.
+    pub state: ContainerState,
+    /// What the file says. Live here and not in `state`: it ended, and nobody has cleaned up yet.
+    pub stored: Status,
+    /// `--rm`: the record is in the run root.
+    pub ephemeral: bool,
+    /// The record directory.
+    pub dir: PathBuf,
+    spec: OnceLock<ContainerSpec>,
+}
+
+impl Record {
+    /// `None` when `state.json` is not there.
+    pub(super) fn read(
+        state: &State,
+        id: &str,
+        dir: PathBuf,
+        ephemeral: bool,
+        world: &World<'_>,
+    ) -> Result<Option<Self>> {
+        let path = dir.join("state.json");
+        let Some(bytes) = read_optional(&path)? else { return Ok(None) };
+        let mut read = match serde_json::from_slice::<ContainerState>(&bytes) {
+            Ok(read) => read,
+            // A power cut can leave an unsynced file empty: the container is known by its spec.
+            Err(e) => rebuilt(&dir).ok_or_else(|| Error::corrupt(format!("parse {}", path.display())).with_source(e))?,
+        };
+        let stored = read.status;
+        observe::correct(&mut read, id, &state.run_dir(id), world);
+        Ok(Some(Self {
+            id: id.to_owned(),
+            created: read.created,
+            state: read,
+            stored,
+            ephemeral,
+            dir,
+            spec: OnceLock::new(),
+        }))
+    }
+
+    /// The container's name.
+    pub fn name(&self) -> &str {
+        &self.state.head.name
+    }
+
+    /// The spec, read from `spec.json` the first time.
+    pub fn spec(&self) -> Result<&ContainerSpec> {
+        if let Some(spec) = self.spec.get() {
+            return Ok(spec);
+        }
+        let stored = read_spec(&self.dir)?;
+        Ok(self.spec.get_or_init(|| stored.spec))
+    }
+
+    /// Something of the last start is left to clean up.
+    pub fn needs_cleanup(&self) -> bool {
+        self.stored.is_live() && !self.state.status.is_live()
+    }
+}
+
+fn read_spec(dir: &Path) -> Result<StoredSpec<ContainerSpec>> {
+    let path = dir.join("spec.json");
+    let bytes = read_optional(&path)?.ok_or_else(|| Error::corrupt(format!("{} is missing", path.display())))?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(format!("parse {}", path.display())).with_source(e))
+}
+
+/// What can be said of a container whose `state.json` is unreadable.
+fn rebuilt(dir: &Path) -> Option<ContainerState> {
+    let stored = read_spec(dir).ok()?;
+    Some(ContainerState {
+        head: Head::of(&stored.spec),
+        created: stored.created,
+        status: Status::Exited,
+        exit_code: observe::EXIT_UNKNOWN,
+        ..ContainerState::default()
+    })
+}
+
+impl Head {
+    /// The listing's part of a completed spec.
+    pub fn of(spec: &ContainerSpec) -> Self {
+        let mut command = spec.process.entrypoint.clone().unwrap_or_default();
+        command.extend(spec.process.command.iter().cloned());
+        let image = if spec.image.name.is_empty() { &spec.image.requested } else { &spec.image.name };
+        Self {
+            name: spec.name.clone(),
+            image: image.clone(),
+            image_id: spec.image.id.clone(),
+            command,
+            exposed_ports: spec.exposed_ports.clone(),
+            labels: spec.labels.clone(),
+            remove: spec.remove,
+            restart: spec.restart.clone(),
+        }
+    }
+}
