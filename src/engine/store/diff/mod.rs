@@ -1,1 +1,146 @@
 //! Layers as tar streams, and as directories.
+//!
+//! [`apply`] reads a layer's blob once and, on the way, verifies nothing but computes everything: the digest of the
+//! blob, the digest of the tar inside (the DiffID), the directory tree, and the tar-split file from which
+//! [`reassemble`] later makes the same tar again, to the byte. The caller compares the digests with what the manifest
+//! and the image configuration promised before it commits the layer.
+//!
+//! An archive is hostile input: every path is resolved below the layer's directory by file descriptors, sizes are
+//! bounded by [`Limits`], and memory does not grow with the archive's size.
+//!
+//! Called by the store's layer staging; writes only below the directory, and to the tar-split writer, it is given.
+
+use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
+
+use crate::engine::spec::IdMapping;
+use crate::engine::{Digest, Error, Result};
+
+/// How a layer's deletions (`.wh.NAME`, `.wh..wh..opq`) become something on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whiteouts {
+    /// Overlay mounted by root: a character device 0:0, and `trusted.overlay.opaque`.
+    #[default]
+    Native,
+    /// Overlay mounted in a user namespace with `userxattr`: a character device 0:0, and `user.overlay.opaque`.
+    UserXattr,
+    /// fuse-overlayfs (a `mount_program`): the marker files as they are in the archive.
+    Literal,
+    /// vfs: the directory holds a copy of the layers below, and what is whited out is removed from it.
+    Raw,
+}
+
+/// Bounds on what one archive may make us do or remember.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of one extended header (PAX records, a GNU long name). Go's archive/tar has the same limit.
+    pub max_header: u64,
+    /// Bytes of a path or of a link's target.
+    pub max_path: usize,
+    /// Data regions of one sparse file.
+    pub max_sparse: usize,
+    /// Bytes of the uncompressed archive; `None`: as many as the disk holds.
+    pub max_size: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_header: 1 << 20, max_path: 4096, max_sparse: 1 << 16, max_size: None }
+    }
+}
+
+/// User and group ID maps of a layer: an archive's ID is looked up as a container ID and stored as the host ID.
+/// An empty list maps every ID to itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdMaps {
+    /// User IDs.
+    pub uids: Vec<IdMapping>,
+    /// Group IDs.
+    pub gids: Vec<IdMapping>,
+}
+
+/// How [`apply`] writes a layer.
+#[derive(Clone, Debug, Default)]
+pub struct ApplyOptions {
+    /// The form of deletions.
+    pub whiteouts: Whiteouts,
+    /// Owners are mapped by this; `None`: stored as they are in the archive.
+    pub id_maps: Option<IdMaps>,
+    /// Rootless: device nodes, which a user namespace cannot make, are left out, and attributes it may not set are
+    /// skipped, as containers/storage does.
+    pub in_userns: bool,
+    /// storage.conf `ignore_chown_errors`: a namespace with a single ID stores every file as that ID.
+    pub ignore_chown_errors: bool,
+    /// storage.conf `force_mask`: every file and directory gets this mode, its real owner and mode go into the
+    /// extended attribute `user.containers.override_stat`, and special files become regular ones.
+    pub force_mask: Option<u32>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// The compression of a blob, told from its first bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// A bare tar.
+    #[default]
+    None,
+    /// gzip, of one or many members (eStargz).
+    Gzip,
+    /// Zstandard, of one or many frames, skippable ones included (zstd:chunked).
+    Zstd,
+    /// xz.
+    Xz,
+}
+
+impl Compression {
+    /// The number that layers.json has in `compression` (containers/storage `pkg/archive`: `Compression`).
+    pub fn storage_number(self) -> i32 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 2,
+            Self::Xz => 3,
+            Self::Zstd => 4,
+        }
+    }
+}
+
+/// What [`apply`] found out.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// SHA-256 of the uncompressed archive, to its last byte.
+    pub diff_id: Digest,
+    /// SHA-256 of the blob.
+    pub blob_digest: Digest,
+    /// Bytes of the blob.
+    pub blob_size: u64,
+    /// Bytes of the uncompressed archive.
+    pub diff_size: u64,
+    /// The user IDs that occur in the archive, sorted, before any mapping.
+    pub uids: Vec<u32>,
+    /// The group IDs, likewise.
+    pub gids: Vec<u32>,
+    /// How the blob was compressed.
+    pub compression: Compression,
+}
+
+/// Unpacks `blob` into `dir` (an open directory, private to the caller) and writes the gzip-compressed tar-split.
+///
+/// Reads `blob` to its end on a thread of its own. On an error the directory holds part of a layer: drop it.
+pub fn apply(
+    blob: impl Read + Send,
+    dir: BorrowedFd<'_>,
+    tar_split_gz: impl Write,
+    options: &ApplyOptions,
+) -> Result<Applied> {
+    let _ = (blob, dir, tar_split_gz, options);
+    Err(Error::unsupported("apply a layer"))
+}
+
+/// Writes the very tar that was once applied, from its tar-split and the directory.
+///
+/// # Errors
+/// [`crate::engine::ErrorKind::Corrupt`] when a file is not what it was when the layer was applied.
+pub fn reassemble(tar_split_gz: impl Read, dir: BorrowedFd<'_>, out: impl Write) -> Result<()> {
+    let _ = (tar_split_gz, dir, out);
+    Err(Error::unsupported("reassemble a layer"))
+}
