@@ -13,7 +13,7 @@ mod security;
 
 pub use limits::{BlkioDevice, DeviceSpec, Resources, Rlimit};
 pub use mount::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel};
-pub use namespace::{IdMapping, NamespaceMode, NamespacesSpec, UserNamespace};
+pub use namespace::{IdMapping, IdMappings, NamespaceMode, NamespacesSpec, UserNamespace, to_container, to_host};
 pub use process::{ProcessSpec, User};
 pub use security::SecuritySpec;
 

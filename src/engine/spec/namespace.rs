@@ -94,3 +94,68 @@ pub struct IdMapping {
     /// How many.
     pub size: u32,
 }
+
+/// The two maps of a user namespace. Both empty: no mapping, IDs are the same on both sides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IdMappings {
+    /// User IDs.
+    pub uids: Vec<IdMapping>,
+    /// Group IDs.
+    pub gids: Vec<IdMapping>,
+}
+
+impl IdMappings {
+    /// Whether nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.uids.is_empty() && self.gids.is_empty()
+    }
+
+    /// Where root (ID 0 inside) is outside: user and group. `None` if either is not mapped.
+    pub fn root(&self) -> Option<(u32, u32)> {
+        Some((to_host(&self.uids, 0)?, to_host(&self.gids, 0)?))
+    }
+}
+
+/// The ID outside for `id` inside; an empty map maps every ID to itself, an ID in no range is `None`.
+pub fn to_host(map: &[IdMapping], id: u32) -> Option<u32> {
+    if map.is_empty() {
+        return Some(id);
+    }
+    map.iter().find_map(|row| {
+        let offset = id.checked_sub(row.container_id).filter(|o| *o < row.size)?;
+        row.host_id.checked_add(offset)
+    })
+}
+
+/// The ID inside for `id` outside; the inverse of [`to_host`].
+pub fn to_container(map: &[IdMapping], id: u32) -> Option<u32> {
+    if map.is_empty() {
+        return Some(id);
+    }
+    map.iter().find_map(|row| {
+        let offset = id.checked_sub(row.host_id).filter(|o| *o < row.size)?;
+        row.container_id.checked_add(offset)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_map_both_ways_and_outside_the_ranges_not_at_all() {
+        let map = [
+            IdMapping { container_id: 0, host_id: 1000, size: 1 },
+            IdMapping { container_id: 1, host_id: 100_000, size: 65536 },
+        ];
+        assert_eq!(to_host(&map, 0), Some(1000));
+        assert_eq!(to_host(&map, 1), Some(100_000));
+        assert_eq!(to_host(&map, 65537), None);
+        assert_eq!(to_container(&map, 100_001), Some(2));
+        assert_eq!(to_container(&map, 0), None);
+        assert_eq!(to_host(&[], 7), Some(7));
+        let maps = IdMappings { uids: map.to_vec(), gids: map.to_vec() };
+        assert_eq!(maps.root(), Some((1000, 1000)));
+    }
+}
