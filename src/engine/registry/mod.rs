@@ -1,1 +1,5 @@
 //! The OCI distribution client.
+
+pub mod reference;
+
+pub use reference::{Reference, ShortName};
