@@ -1,7 +1,121 @@
 //! The command line: argv in, engine request, engine value, text out.
+//!
+//! Each command is one file with its arguments (whose doc comments are the help) and a `run` that fills a request,
+//! calls the engine and renders. A command stands once in [`Command`] or in the enum of its noun, and once in the
+//! match beside it. Only this module prints, exits, and reads environment and argv.
 
 pub mod container;
+pub mod context;
+pub mod failure;
 pub mod flags;
 pub mod format;
+pub mod globals;
 pub mod image;
+pub mod logging;
 pub mod system;
+
+pub use context::Context;
+
+use crate::engine::Result;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use globals::Globals;
+use std::process::ExitCode;
+
+/// The exit code of a command that did what it could: 0, a container's own, or 1 after some objects failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit(pub u8);
+
+impl Exit {
+    /// Everything went well.
+    pub const OK: Self = Self(0);
+    /// Something was reported.
+    pub const FAILED: Self = Self(1);
+}
+
+/// Containers without a daemon: a Docker-compatible command line
+#[derive(Debug, Parser)]
+#[command(
+    name = "coracle",
+    version,
+    disable_help_subcommand = true,
+    args_override_self = true,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_version_flag = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    /// Print the version and exit
+    #[arg(short = 'v', long, visible_short_alias = 'V', action = clap::ArgAction::Version)]
+    version: Option<bool>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Every command at the top level.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Work with containers
+    #[command(subcommand)]
+    Container(container::ContainerCommand),
+    /// Work with images
+    #[command(subcommand)]
+    Image(image::ImageCommand),
+    /// Work with the engine
+    #[command(subcommand)]
+    System(system::SystemCommand),
+}
+
+impl Command {
+    fn run(self, cx: &Context) -> Result<Exit> {
+        match self {
+            Self::Container(command) => command.run(cx),
+            Self::Image(command) => command.run(cx),
+            Self::System(command) => command.run(cx),
+        }
+    }
+
+    /// Whether a failure's exit code must not look like a container's own.
+    fn starts_containers(&self) -> bool {
+        false
+    }
+}
+
+/// The whole command line as clap knows it, for help, man pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs one command line and returns its exit code.
+pub fn main() -> ExitCode {
+    let arguments = std::env::args_os();
+    let parsed =
+        command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => return failure::clap_error(&error),
+    };
+    logging::start(cli.globals.level());
+    let before_start = cli.command.starts_containers();
+    let argv = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let cx = Context::new(cli.globals, argv);
+    match cx.globals.check_local().and_then(|()| cli.command.run(&cx)) {
+        Ok(Exit(code)) => ExitCode::from(code),
+        Err(error) => {
+            failure::print(&error);
+            ExitCode::from(failure::exit_code(&error, before_start))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        command().debug_assert();
+    }
+}

@@ -20,3 +20,56 @@ pub mod store;
 
 pub use digest::Digest;
 pub use error::{Context, Error, ErrorKind, Result};
+
+use config::Config;
+use host::userns;
+use spec::IdMappings;
+use state::State;
+
+/// One opened engine: what every verb is given first.
+#[derive(Debug)]
+pub struct Engine {
+    /// What was configured.
+    pub config: Config,
+    /// Our records.
+    pub state: State,
+    /// The rootless user namespace this process is in now; `None` for root.
+    pub id_maps: Option<IdMappings>,
+}
+
+impl Engine {
+    /// Joins the rootless user namespace if the caller is not root, and opens records and store. Nothing is read before
+    /// it is asked for.
+    ///
+    /// Must be called before any thread is started. Fails as [`userns::enter`] does.
+    pub fn open(config: Config) -> Result<Self> {
+        let id_maps = enter_userns(&config)?;
+        let state = State::open(&config.paths.state, &config.paths.run_state);
+        Ok(Self { config, state, id_maps })
+    }
+
+    /// Whether the engine works as an ordinary user.
+    pub fn rootless(&self) -> bool {
+        self.config.rootless()
+    }
+}
+
+fn enter_userns(config: &Config) -> Result<Option<IdMappings>> {
+    let env = &config.env;
+    if !env.rootless() {
+        return Ok(None);
+    }
+    if env.in_userns {
+        return userns::current_maps().map(Some);
+    }
+    let single = |option: &String| option.ends_with("ignore_chown_errors=true");
+    let request = userns::Request {
+        uid: env.uid,
+        gid: env.gid,
+        run_state: &config.paths.run_state,
+        program: &env.program,
+        path: &env.path(),
+        allow_single_id: config.storage.driver_options.iter().any(single),
+    };
+    userns::enter(&request).map(Some)
+}

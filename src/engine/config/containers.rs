@@ -277,8 +277,11 @@ impl ContainersConf {
     /// Reads and merges every file that concerns this caller, in podman's order: /usr/share, /etc, /etc drop-ins,
     /// the user's, the user's drop-ins; `CONTAINERS_CONF` replaces them all, `CONTAINERS_CONF_OVERRIDE` comes last.
     ///
-    /// A missing file is skipped unless a variable names it. A syntax error names file, line and key.
-    pub fn load(env: &Environment) -> Result<Self> {
+    /// `modules` are read before that override, each found as a path or by name in `containers.conf.modules` of the
+    /// user's, the system's or the distribution's directory (podman(1), `--module`).
+    ///
+    /// A missing file is skipped unless a variable or a module names it. A syntax error names file, line and key.
+    pub fn load(env: &Environment, modules: &[String]) -> Result<Self> {
         let mut conf = Self::default();
         if let Some(path) = env.var("CONTAINERS_CONF") {
             conf.read(Path::new(path), true)?;
@@ -294,6 +297,9 @@ impl ContainersConf {
                     conf.read(&file, false)?;
                 }
             }
+        }
+        for module in modules {
+            conf.read(&find_module(env, module)?, true)?;
         }
         if let Some(path) = env.var("CONTAINERS_CONF_OVERRIDE") {
             conf.read(Path::new(path), true)?;
@@ -327,6 +333,19 @@ impl ContainersConf {
         self.network.take_later(file.network);
         Ok(())
     }
+}
+
+fn find_module(env: &Environment, module: &str) -> Result<PathBuf> {
+    if module.starts_with('/') {
+        return Ok(PathBuf::from(module));
+    }
+    let directories =
+        [env.config_home().join("containers"), "/etc/containers".into(), "/usr/share/containers".into()];
+    let candidates = directories.map(|directory| directory.join("containers.conf.modules").join(module));
+    candidates.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        Error::not_found(format!("no containers.conf module {module}"))
+            .with_hint("modules are files in containers.conf.modules below ~/.config/containers, /etc/containers or /usr/share/containers")
+    })
 }
 
 /// Parses a TOML configuration file; the error names file, line and what the parser found there.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub struct Environment {
     /// Environment variables that are valid UTF-8.
     pub vars: BTreeMap<String, String>,
-    /// Effective user ID on the host.
+    /// Effective user ID on the host; inside the rootless user namespace still the one outside it.
     pub uid: u32,
     /// Effective group ID on the host.
     pub gid: u32,
@@ -19,6 +19,8 @@ pub struct Environment {
     pub home: PathBuf,
     /// Working directory; relative host paths are relative to it.
     pub cwd: PathBuf,
+    /// Whether the caller is in the rootless user namespace already (`coracle unshare`, an exit command).
+    pub in_userns: bool,
     /// This program, for exit commands.
     pub program: PathBuf,
 }

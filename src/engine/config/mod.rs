@@ -53,6 +53,8 @@ pub struct Overrides {
     pub tmp_dir: Option<PathBuf>,
     /// docker's `--config`: the directory with `config.json`.
     pub docker_config: Option<PathBuf>,
+    /// `--module`: containers.conf modules, read after the other files.
+    pub modules: Vec<String>,
     /// `--log-level`, passed on to conmon and the exit command.
     pub log_level: Option<String>,
 }
@@ -94,7 +96,7 @@ impl Config {
     ///
     /// Fails when a file cannot be read or understood; the error names file, line and key.
     pub fn load(env: Environment, overrides: Overrides) -> Result<Self> {
-        let containers = ContainersConf::load(&env)?;
+        let containers = ContainersConf::load(&env, &overrides.modules)?;
         let storage = override_storage(StorageConf::load(&env)?, &overrides);
         let state = storage.graph_root.join("coracle");
         let configured = |path: &Option<String>| path.as_deref().map(|path| env.expand(path));

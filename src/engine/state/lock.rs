@@ -67,7 +67,8 @@ impl Locked {
     }
 
     pub(super) fn write_spec<S: Serialize>(&self, spec: &S) -> Result<()> {
-        let bytes = serde_json::to_vec(spec).map_err(|e| Error::corrupt("encode container spec").with_source(e))?;
+        let bytes =
+            serde_json::to_vec(spec).map_err(|e| Error::corrupt("encode container spec").with_source(e))?;
         atomic::write(&self.dir.join("spec.json"), &bytes, 0o600, Durability::None)
     }
 
@@ -82,7 +83,8 @@ impl Locked {
 
     /// Replaces `state.json`. Not synced: what a power loss could take back is repaired from the world.
     pub fn save(&self, state: &ContainerState) -> Result<()> {
-        let bytes = serde_json::to_vec(state).map_err(|e| Error::corrupt("encode container state").with_source(e))?;
+        let bytes =
+            serde_json::to_vec(state).map_err(|e| Error::corrupt("encode container state").with_source(e))?;
         atomic::write(&self.dir.join("state.json"), &bytes, 0o600, Durability::None)
     }
 

@@ -39,12 +39,21 @@ impl State {
         for attempt in 0.. {
             match symlink(id, &path) {
                 Ok(()) => return Ok(()),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound && attempt == 0 => make_dirs(&self.names())?,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound && attempt == 0 => {
+                    make_dirs(&self.names())?
+                }
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => match self.name_holder(name) {
-                    Some(holder) if attempt < 8 && self.place(&holder).is_none() => self.release_name(name, &holder)?,
+                    Some(holder) if attempt < 8 && self.place(&holder).is_none() => {
+                        self.release_name(name, &holder)?
+                    }
                     Some(holder) => return Err(taken(name, &holder)),
                     None if attempt < 8 && fs::symlink_metadata(&path).is_err() => {}
-                    None => return Err(Error::corrupt(format!("{} is not a link to a container", path.display()))),
+                    None => {
+                        return Err(Error::corrupt(format!(
+                            "{} is not a link to a container",
+                            path.display()
+                        )));
+                    }
                 },
                 Err(e) => return Err(Error::io("symlink", &path, e)),
             }

@@ -147,7 +147,8 @@ impl Record {
         let mut read = match serde_json::from_slice::<ContainerState>(&bytes) {
             Ok(read) => read,
             // A power cut can leave an unsynced file empty: the container is known by its spec.
-            Err(e) => rebuilt(&dir).ok_or_else(|| Error::corrupt(format!("parse {}", path.display())).with_source(e))?,
+            Err(e) => rebuilt(&dir)
+                .ok_or_else(|| Error::corrupt(format!("parse {}", path.display())).with_source(e))?,
         };
         let stored = read.status;
         observe::correct(&mut read, id, &state.run_dir(id), world);
@@ -184,8 +185,10 @@ impl Record {
 
 fn read_spec(dir: &Path) -> Result<StoredSpec<ContainerSpec>> {
     let path = dir.join("spec.json");
-    let bytes = read_optional(&path)?.ok_or_else(|| Error::corrupt(format!("{} is missing", path.display())))?;
-    serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(format!("parse {}", path.display())).with_source(e))
+    let bytes =
+        read_optional(&path)?.ok_or_else(|| Error::corrupt(format!("{} is missing", path.display())))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Error::corrupt(format!("parse {}", path.display())).with_source(e))
 }
 
 /// What can be said of a container whose `state.json` is unreadable.

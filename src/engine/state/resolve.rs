@@ -27,8 +27,11 @@ impl State {
         match ids.len() {
             0 => Err(no_such_container(text)),
             1 => Ok(ids.swap_remove(0)),
-            _ => Err(Error::new(ErrorKind::Conflict, format!("multiple IDs found with provided prefix: {text}"))
-                .with_hint("give more digits of the ID")),
+            _ => Err(Error::new(
+                ErrorKind::Conflict,
+                format!("multiple IDs found with provided prefix: {text}"),
+            )
+            .with_hint("give more digits of the ID")),
         }
     }
 }

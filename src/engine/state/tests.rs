@@ -20,7 +20,11 @@ fn make(state: &State, n: u8, name: &str, remove: bool) -> Locked {
     let spec = ContainerSpec { remove, ..spec(name) };
     let locked = state.claim(&id(n), &spec, jiff::Timestamp::now()).unwrap();
     locked
-        .publish(&ContainerState { head: Head::of(&spec), created: jiff::Timestamp::now(), ..Default::default() })
+        .publish(&ContainerState {
+            head: Head::of(&spec),
+            created: jiff::Timestamp::now(),
+            ..Default::default()
+        })
         .unwrap();
     locked
 }

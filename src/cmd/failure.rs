@@ -1,0 +1,100 @@
+//! From errors to what the user reads and the exit code a script tests.
+
+use crate::engine::{Error, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Exit code of docker and podman for a malformed command line, and for a container that could not be run.
+pub const USAGE: u8 = 125;
+
+/// Prints an error once: `Error: context: cause`, then `hint: …`. A broken pipe is not worth a word.
+pub fn print(error: &Error) {
+    if is_broken_pipe(error) {
+        return;
+    }
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "Error: {error}");
+    if let Some(hint) = error.hint() {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+}
+
+/// The exit code of a failed command. `before_start`: the command runs or creates a container, so that codes below
+/// 125 could be the container's own (docker run(1), "EXIT STATUS").
+pub fn exit_code(error: &Error, before_start: bool) -> u8 {
+    match error.kind() {
+        ErrorKind::CommandNotFound => 127,
+        ErrorKind::CommandNotExecutable => 126,
+        _ if before_start => USAGE,
+        _ => 1,
+    }
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    error.raw_os_error() == Some(libc::EPIPE)
+}
+
+/// Help and version on standard output; anything else as an error with the closest name that exists.
+pub fn clap_error(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ClapKind::DisplayHelp | ClapKind::DisplayVersion => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ClapKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(USAGE)
+        }
+        _ => {
+            print(&usage_error(error));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Our wording of clap's complaint, with "did you mean".
+fn usage_error(error: &clap::Error) -> Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let (message, suggestion) = match error.kind() {
+        ClapKind::InvalidSubcommand => (
+            format!("unknown command {:?}", text(ContextKind::InvalidSubcommand).unwrap_or_default()),
+            text(ContextKind::SuggestedSubcommand),
+        ),
+        ClapKind::UnknownArgument => (
+            format!("unknown flag: {}", text(ContextKind::InvalidArg).unwrap_or_default()),
+            text(ContextKind::SuggestedArg),
+        ),
+        _ => (first_sentence(&error.to_string()), text(ContextKind::SuggestedValue)),
+    };
+    let hint = match suggestion {
+        Some(name) => format!("did you mean {name:?}? See --help for all there is"),
+        None => "see --help for what there is".to_owned(),
+    };
+    Error::invalid(message).with_hint(hint)
+}
+
+/// clap's message without its prefix and its usage text, on one line.
+fn first_sentence(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let end = text.find("\n\n").unwrap_or(text.len());
+    text[..end].split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_map_to_the_exit_codes_scripts_know() {
+        let error = |kind| Error::new(kind, "x");
+        assert_eq!(exit_code(&error(ErrorKind::CommandNotFound), true), 127);
+        assert_eq!(exit_code(&error(ErrorKind::CommandNotExecutable), false), 126);
+        assert_eq!(exit_code(&error(ErrorKind::NotFound), true), 125);
+        assert_eq!(exit_code(&error(ErrorKind::NotFound), false), 1);
+    }
+}
