@@ -25,12 +25,15 @@ use config::Config;
 use host::userns;
 use spec::IdMappings;
 use state::State;
+use store::{Store, StoreOptions};
 
 /// One opened engine: what every verb is given first.
 #[derive(Debug)]
 pub struct Engine {
     /// What was configured.
     pub config: Config,
+    /// Images, layers and the containers' root filesystems.
+    pub store: Store,
     /// Our records.
     pub state: State,
     /// The rootless user namespace this process is in now; `None` for root.
@@ -44,13 +47,28 @@ impl Engine {
     /// Must be called before any thread is started. Fails as [`userns::enter`] does.
     pub fn open(config: Config) -> Result<Self> {
         let id_maps = enter_userns(&config)?;
+        let store = Store::open(store_options(&config))?;
         let state = State::open(&config.paths.state, &config.paths.run_state);
-        Ok(Self { config, state, id_maps })
+        Ok(Self { config, store, state, id_maps })
     }
 
     /// Whether the engine works as an ordinary user.
     pub fn rootless(&self) -> bool {
         self.config.rootless()
+    }
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    let storage = config.storage.clone();
+    StoreOptions {
+        graph_root: storage.graph_root,
+        run_root: storage.run_root,
+        driver: storage.driver,
+        driver_opts: storage.driver_options,
+        image_stores: storage.image_stores,
+        image_store: storage.image_store,
+        transient: storage.transient,
+        rootless: config.rootless(),
     }
 }
 

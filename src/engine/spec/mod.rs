@@ -13,7 +13,9 @@ mod security;
 
 pub use limits::{BlkioDevice, DeviceSpec, Resources, Rlimit};
 pub use mount::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel};
-pub use namespace::{IdMapping, IdMappings, NamespaceMode, NamespacesSpec, UserNamespace, to_container, to_host};
+pub use namespace::{
+    IdMapping, IdMappings, NamespaceMode, NamespacesSpec, UserNamespace, to_container, to_host,
+};
 pub use process::{ProcessSpec, User};
 pub use security::SecuritySpec;
 

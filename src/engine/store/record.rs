@@ -139,19 +139,39 @@ pub struct LayerRecord {
     #[serde(default, skip_serializing_if = "LayerCompression::is_none")]
     pub compression: LayerCompression,
     /// User IDs that own files in it, ascending.
-    #[serde(default, rename = "uidset", skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    #[serde(
+        default,
+        rename = "uidset",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "nullable"
+    )]
     pub uids: Vec<u32>,
     /// Group IDs that own files in it, ascending.
-    #[serde(default, rename = "gidset", skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    #[serde(
+        default,
+        rename = "gidset",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "nullable"
+    )]
     pub gids: Vec<u32>,
     /// Arbitrary flags; see [`INCOMPLETE_FLAG`].
     #[serde(default, skip_serializing_if = "Map::is_empty", deserialize_with = "nullable")]
     pub flags: Map<String, Value>,
     /// The user map its files were chowned for.
-    #[serde(default, rename = "uidmap", skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    #[serde(
+        default,
+        rename = "uidmap",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "nullable"
+    )]
     pub uid_map: Vec<IdMapping>,
     /// The group map its files were chowned for.
-    #[serde(default, rename = "gidmap", skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    #[serde(
+        default,
+        rename = "gidmap",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "nullable"
+    )]
     pub gid_map: Vec<IdMapping>,
     /// Names of big data items kept beside it.
     #[serde(
@@ -319,10 +339,20 @@ pub struct ContainerRecord {
     #[serde(default)]
     pub created: Timestamp,
     /// Its user namespace's user map.
-    #[serde(default, rename = "uidmap", skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    #[serde(
+        default,
+        rename = "uidmap",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "nullable"
+    )]
     pub uid_map: Vec<IdMapping>,
     /// Its user namespace's group map.
-    #[serde(default, rename = "gidmap", skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    #[serde(
+        default,
+        rename = "gidmap",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "nullable"
+    )]
     pub gid_map: Vec<IdMapping>,
     /// [`VOLATILE_FLAG`], [`MOUNT_LABEL_FLAG`], [`PROCESS_LABEL_FLAG`], [`MOUNT_OPTS_FLAG`] and others'.
     #[serde(default, skip_serializing_if = "Map::is_empty", deserialize_with = "nullable")]
