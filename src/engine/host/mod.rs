@@ -11,5 +11,6 @@ pub mod process;
 pub mod rooted;
 pub mod signals;
 pub mod socket;
+pub mod spawn;
 pub mod term;
 pub mod userns;

@@ -1,0 +1,147 @@
+//! The file conmon leaves when a container's process has ended: its exit code, in decimal.
+
+use crate::engine::host::process::PidFd;
+use crate::engine::{Error, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+use rustix::io::Errno;
+use std::fs;
+use std::mem::MaybeUninit;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A container's exit file. conmon writes it after the last output and before it runs the exit command, under another name that it
+/// then renames, so what is there is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExitFile {
+    path: PathBuf,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// The process ended with this code (128 + N for signal N).
+    Code(i32),
+    /// conmon is gone and has left no code: it was killed, or the machine restarted.
+    Lost,
+    /// The time is up.
+    TimedOut,
+}
+
+impl ExitFile {
+    /// The file of the container (or exec session) `id` in `exit_dir`.
+    pub fn new(exit_dir: &Path, id: &str) -> Self {
+        Self { path: exit_dir.join(id) }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The exit code, if it is there.
+    pub fn read(&self) -> Result<Option<i32>> {
+        match fs::read_to_string(&self.path) {
+            Ok(text) => text
+                .trim()
+                .parse()
+                .map(Some)
+                .map_err(|_| Error::corrupt(format!("{} holds no exit code", self.path.display()))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("read", &self.path, e)),
+        }
+    }
+
+    /// Removes it, if it is there.
+    pub fn remove(&self) -> Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("unlink", &self.path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for it, without polling: inotify(7) on the directory, and conmon's pidfd, whose end without a file is
+    /// [`Waited::Lost`]. Pass `None` for a conmon that is known to be gone. A `timeout` of `None` waits for ever.
+    pub fn wait(&self, conmon: Option<&PidFd>, timeout: Option<Duration>) -> Result<Waited> {
+        let deadline = timeout.map(|t| Instant::now() + t);
+        let watch = self.watch()?;
+        loop {
+            // Looked at only after the watch is set and after each wake-up, so nothing falls between.
+            let conmon_gone = match conmon {
+                Some(conmon) => conmon.wait(Some(Duration::ZERO))?,
+                None => true,
+            };
+            if let Some(code) = self.read()? {
+                return Ok(Waited::Code(code));
+            }
+            if conmon_gone {
+                return Ok(Waited::Lost);
+            }
+            let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Ok(Waited::TimedOut);
+            }
+            let mut fds = vec![PollFd::new(&watch, PollFlags::IN)];
+            if let Some(conmon) = conmon {
+                fds.push(PollFd::new(conmon, PollFlags::IN));
+            }
+            let left = left.and_then(|l| Timespec::try_from(l).ok());
+            match poll(&mut fds, left.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => return Err(Error::os("poll for an exit file", e)),
+            }
+            drain(&watch);
+        }
+    }
+
+    fn watch(&self) -> Result<std::os::fd::OwnedFd> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let watch = inotify::init(flags).map_err(|e| Error::os("inotify_init", e))?;
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        inotify::add_watch(&watch, directory, inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CREATE)
+            .map_err(|e| Error::io("watch", directory, e))?;
+        Ok(watch)
+    }
+}
+
+/// Forgets what a watch has reported: only that it woke us counts.
+pub(crate) fn drain(watch: &std::os::fd::OwnedFd) {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    while rustix::io::read(watch, &mut buffer).is_ok_and(|(read, _)| !read.is_empty()) {}
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::engine::host::process::start_time;
+
+    #[test]
+    fn waits_for_a_file_that_appears() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = ExitFile::new(dir.path(), "abc");
+        assert_eq!(file.read().unwrap(), None);
+        let target = dir.path().to_owned();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            fs::write(target.join("x"), "137").unwrap();
+            fs::rename(target.join("x"), target.join("abc")).unwrap();
+        });
+        let me = std::process::id();
+        let alive = PidFd::open(me, start_time(me).unwrap()).unwrap();
+        assert_eq!(file.wait(alive.as_ref(), None).unwrap(), Waited::Code(137));
+        writer.join().unwrap();
+        assert_eq!(file.wait(None, None).unwrap(), Waited::Code(137));
+        file.remove().unwrap();
+        file.remove().unwrap();
+        assert_eq!(file.wait(None, None).unwrap(), Waited::Lost);
+        assert_eq!(file.wait(alive.as_ref(), Some(Duration::from_millis(5))).unwrap(), Waited::TimedOut);
+    }
+
+    #[test]
+    fn nonsense_in_the_file_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "").unwrap();
+        assert!(ExitFile::new(dir.path(), "a").read().is_err());
+    }
+}
