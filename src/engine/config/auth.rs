@@ -100,7 +100,8 @@ impl Keychain {
     /// `helpers` are registries.conf's `credential-helpers`.
     pub fn new(env: &Environment, authfile: Option<&Path>, helpers: Vec<String>) -> Self {
         let file = |path: PathBuf| AuthPath { path, required: false, legacy: false };
-        let named = authfile.map(|p| env.cwd.join(p)).or(env.var("REGISTRY_AUTH_FILE").map(|p| env.cwd.join(p)));
+        let named =
+            authfile.map(|p| env.cwd.join(p)).or(env.var("REGISTRY_AUTH_FILE").map(|p| env.cwd.join(p)));
         let files = match named {
             Some(path) => vec![AuthPath { path, required: true, legacy: false }],
             None => {
@@ -122,8 +123,21 @@ impl Keychain {
         };
         // What helpers need to find their own configuration and the user's session; nothing else of the caller's.
         let keep = |name: &&str| env.var(name).map(|value| ((*name).to_owned(), value.to_owned()));
-        let environment = ["HOME", "PATH", "USER", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "GNUPGHOME",
-            "PASSWORD_STORE_DIR", "GPG_TTY", "AWS_PROFILE", "AWS_REGION", "CLOUDSDK_CONFIG", "WAYLAND_DISPLAY"]
+        let environment = [
+            "HOME",
+            "PATH",
+            "USER",
+            "XDG_RUNTIME_DIR",
+            "DBUS_SESSION_BUS_ADDRESS",
+            "DISPLAY",
+            "GNUPGHOME",
+            "PASSWORD_STORE_DIR",
+            "GPG_TTY",
+            "AWS_PROFILE",
+            "AWS_REGION",
+            "CLOUDSDK_CONFIG",
+            "WAYLAND_DISPLAY",
+        ]
         .iter()
         .filter_map(keep)
         .collect();
@@ -160,13 +174,21 @@ impl Keychain {
         Ok(None)
     }
 
-    fn find(&self, file: &File, path: &AuthPath, repository: &str, registry: &str) -> Result<Option<Credentials>> {
+    fn find(
+        &self,
+        file: &File,
+        path: &AuthPath,
+        repository: &str,
+        registry: &str,
+    ) -> Result<Option<Credentials>> {
         if let Some(helper) = file.cred_helpers.get(registry) {
             return self.ask_helper(helper, registry);
         }
         let mut key = if path.legacy { registry } else { repository };
         loop {
-            if let Some(found) = file.auths.get(key).map(|e| decode(e, key, &path.path)).transpose()?.flatten() {
+            if let Some(found) =
+                file.auths.get(key).map(|e| decode(e, key, &path.path)).transpose()?.flatten()
+            {
                 return Ok(Some(found));
             }
             let Some((parent, _)) = key.rsplit_once('/') else { break };
@@ -194,7 +216,10 @@ impl Keychain {
         }
         let program = format!("docker-credential-{name}");
         let Some(path) = find_program(&program, &self.program_path) else {
-            return Err(Error::new(ErrorKind::MissingProgram, format!("credential helper {program} is not installed")));
+            return Err(Error::new(
+                ErrorKind::MissingProgram,
+                format!("credential helper {program} is not installed"),
+            ));
         };
         let mut child = Command::new(&path)
             .arg("get")
@@ -216,7 +241,10 @@ impl Keychain {
             if text.contains("credentials not found in native keychain") {
                 return Ok(None);
             }
-            return Err(Error::new(ErrorKind::Unauthorized, format!("{program} failed for {server}: {text}")));
+            return Err(Error::new(
+                ErrorKind::Unauthorized,
+                format!("{program} failed for {server}: {text}"),
+            ));
         }
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -225,8 +253,9 @@ impl Keychain {
             secret: String,
         }
         // The parser's message could quote the secret.
-        let answer: Answer = serde_json::from_str(&text)
-            .map_err(|_| Error::new(ErrorKind::Unauthorized, format!("{program} did not answer with JSON")))?;
+        let answer: Answer = serde_json::from_str(&text).map_err(|_| {
+            Error::new(ErrorKind::Unauthorized, format!("{program} did not answer with JSON"))
+        })?;
         Ok(Some(match answer.username.as_str() {
             "<token>" => Credentials::IdentityToken(answer.secret),
             _ => Credentials::Basic { user: answer.username, password: answer.secret },
@@ -264,7 +293,9 @@ fn decode(entry: &Entry, key: &str, path: &Path) -> Result<Option<Credentials>> 
         return Ok(given
             .then(|| Credentials::Basic { user: entry.username.clone(), password: entry.password.clone() }));
     }
-    let bad = || Error::invalid(format!("{}: the \"auth\" of {key} is not base64 of user:password", path.display()));
+    let bad = || {
+        Error::invalid(format!("{}: the \"auth\" of {key} is not base64 of user:password", path.display()))
+    };
     let raw = base64::engine::general_purpose::STANDARD.decode(&entry.auth).map_err(|_| bad())?;
     let text = String::from_utf8(raw).map_err(|_| bad())?;
     let (user, password) = text.split_once(':').ok_or_else(bad)?;

@@ -64,7 +64,10 @@ impl Policy {
         let denied = |why: String| Err(Error::new(ErrorKind::Denied, why));
         let place = if scope.is_empty() { "default".to_owned() } else { format!("docker scope {scope:?}") };
         if requirements.is_empty() {
-            return denied(format!("{}: the {place} policy has no rule, so nothing is allowed", self.path.display()));
+            return denied(format!(
+                "{}: the {place} policy has no rule, so nothing is allowed",
+                self.path.display()
+            ));
         }
         for requirement in requirements {
             match requirement.kind.as_str() {
@@ -82,7 +85,10 @@ impl Policy {
                     ));
                 }
                 kind => {
-                    return denied(format!("{}: unknown policy requirement {kind:?} ({place})", self.path.display()));
+                    return denied(format!(
+                        "{}: unknown policy requirement {kind:?} ({place})",
+                        self.path.display()
+                    ));
                 }
             }
         }

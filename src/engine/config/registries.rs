@@ -115,7 +115,8 @@ const KEYS: [&str; 6] = [
     "aliases",
     "additional-layer-store-auth-helper",
 ];
-const REGISTRY_KEYS: [&str; 6] = ["prefix", "location", "insecure", "blocked", "mirror", "mirror-by-digest-only"];
+const REGISTRY_KEYS: [&str; 6] =
+    ["prefix", "location", "insecure", "blocked", "mirror", "mirror-by-digest-only"];
 
 impl Registries {
     /// Reads the files that concern this caller. A missing file is skipped unless a variable names it; a syntax error
@@ -162,8 +163,9 @@ impl Registries {
     fn merge(&mut self, text: &str, path: &Path) -> Result<()> {
         let bad = |why: String| Error::invalid(format!("{}: {why}", path.display()));
         if is_version_1(text) {
-            return Err(bad("version 1 of registries.conf is not supported".into())
-                .with_hint("write unqualified-search-registries and [[registry]] tables instead of [registries.…]"));
+            return Err(bad("version 1 of registries.conf is not supported".into()).with_hint(
+                "write unqualified-search-registries and [[registry]] tables instead of [registries.…]",
+            ));
         }
         let file: File = parse_toml(text, path)?;
         tell_unknown_keys(text, path);
@@ -221,10 +223,7 @@ impl Registries {
 
     /// The registry with the longest prefix of `name` (a full name, with or without tag or digest).
     pub fn find(&self, name: &str) -> Option<&Registry> {
-        self.registries
-            .iter()
-            .filter(|r| matched(name, &r.prefix).is_some())
-            .max_by_key(|r| r.prefix.len())
+        self.registries.iter().filter(|r| matched(name, &r.prefix).is_some()).max_by_key(|r| r.prefix.len())
     }
 
     /// Where to pull `name` from, in order. `by_digest`: the name has a digest.
@@ -254,7 +253,11 @@ impl Registries {
         let mut sources: Vec<Source> = mirrors
             .map(|m| Source { name: rewrite(&m.location), insecure: m.insecure, mirror: true })
             .collect();
-        sources.push(Source { name: rewrite(&registry.location), insecure: registry.insecure, mirror: false });
+        sources.push(Source {
+            name: rewrite(&registry.location),
+            insecure: registry.insecure,
+            mirror: false,
+        });
         Ok(sources)
     }
 }
@@ -266,7 +269,10 @@ fn alias_cache(env: &Environment) -> PathBuf {
 
 fn is_version_1(text: &str) -> bool {
     text.lines().any(|l| {
-        matches!(l.trim(), "[registries.search]" | "[registries.insecure]" | "[registries.block]" | "[registries]")
+        matches!(
+            l.trim(),
+            "[registries.search]" | "[registries.insecure]" | "[registries.block]" | "[registries]"
+        )
     })
 }
 
@@ -315,7 +321,10 @@ fn checked(mut registry: Registry) -> Result<Registry, String> {
         return Err(format!("prefix {:?}: a wildcard prefix has the form *.example.com", registry.prefix));
     }
     if registry.pull_from_mirror.is_some() {
-        return Err(format!("pull-from-mirror must not be set for a non-mirror registry {:?}", registry.prefix));
+        return Err(format!(
+            "pull-from-mirror must not be set for a non-mirror registry {:?}",
+            registry.prefix
+        ));
     }
     for mirror in &mut registry.mirrors {
         mirror.location = location(&mirror.location)?;
@@ -335,12 +344,18 @@ fn checked(mut registry: Registry) -> Result<Registry, String> {
 fn check_alias(name: &str, value: &str) -> Result<(), String> {
     let first = |text: &str| text.split('/').next().unwrap_or_default().to_owned();
     let is_domain = |text: &str| text.contains(['.', ':']) || text == "localhost";
-    if name.is_empty() || name.contains('@') || (name.contains('/') && is_domain(&first(name))) || name.contains(':') {
+    if name.is_empty()
+        || name.contains('@')
+        || (name.contains('/') && is_domain(&first(name)))
+        || name.contains(':')
+    {
         return Err(format!("alias {name:?}: the name must be short, without registry, tag and digest"));
     }
     let tagged = value.contains('@') || value.rsplit('/').next().is_some_and(|last| last.contains(':'));
     if !value.is_empty() && (!value.contains('/') || !is_domain(&first(value)) || tagged) {
-        return Err(format!("alias {name:?}: {value:?} must contain registry and repository, and no tag or digest"));
+        return Err(format!(
+            "alias {name:?}: {value:?} must contain registry and repository, and no tag or digest"
+        ));
     }
     Ok(())
 }
@@ -377,7 +392,10 @@ mod tests {
     #[test]
     fn docker_io_is_searched_when_nothing_is_configured() {
         assert_eq!(Registries::default().search(), ["docker.io"]);
-        assert_eq!(parsed("unqualified-search-registries = [\"quay.io\", \"x:5000\"]").unwrap().search().len(), 2);
+        assert_eq!(
+            parsed("unqualified-search-registries = [\"quay.io\", \"x:5000\"]").unwrap().search().len(),
+            2
+        );
     }
 
     #[test]

@@ -54,7 +54,9 @@ impl Reference {
             return Err(invalid_format(text));
         }
         if path.len() > NAME_MAX {
-            return Err(Error::invalid(format!("repository name must not be more than {NAME_MAX} characters")));
+            return Err(Error::invalid(format!(
+                "repository name must not be more than {NAME_MAX} characters"
+            )));
         }
         Ok(Self { domain: domain.to_owned(), path, tag: parts.tag.map(str::to_owned), digest: parts.digest })
     }
@@ -202,7 +204,11 @@ impl ShortName {
         if has_domain(parts.name) {
             return Ok(None);
         }
-        Ok(Some(Self { name: parts.name.to_owned(), tag: parts.tag.map(str::to_owned), digest: parts.digest }))
+        Ok(Some(Self {
+            name: parts.name.to_owned(),
+            tag: parts.tag.map(str::to_owned),
+            digest: parts.digest,
+        }))
     }
 
     /// This name in the repository `name` (a registry with a path, or the value of an alias).
@@ -227,7 +233,11 @@ struct Parts<'a> {
 
 fn invalid_format(text: &str) -> Error {
     let e = Error::invalid("invalid reference format");
-    if text.is_empty() { e } else { e.with_hint(format!("{text:?} is not of the form [registry/]name[:tag][@digest]")) }
+    if text.is_empty() {
+        e
+    } else {
+        e.with_hint(format!("{text:?} is not of the form [registry/]name[:tag][@digest]"))
+    }
 }
 
 fn split(text: &str) -> Result<Parts<'_>> {
@@ -246,9 +256,9 @@ fn split(text: &str) -> Result<Parts<'_>> {
     let digest = match digest {
         None => None,
         Some(digest) if !digest_looks_valid(digest) => return Err(invalid_format(text)),
-        Some(digest) => {
-            Some(Digest::parse(digest).map_err(|e| Error::invalid("invalid reference format").with_source(e))?)
-        }
+        Some(digest) => Some(
+            Digest::parse(digest).map_err(|e| Error::invalid("invalid reference format").with_source(e))?,
+        ),
     };
     Ok(Parts { name, tag, digest })
 }
@@ -277,7 +287,8 @@ pub fn domain_is_valid(domain: &str) -> bool {
     let (host, port) = match domain.strip_prefix('[') {
         Some(rest) => {
             let Some((address, after)) = rest.split_once(']') else { return false };
-            let address_ok = !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
+            let address_ok =
+                !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
             if !address_ok || !(after.is_empty() || after.starts_with(':')) {
                 return false;
             }
