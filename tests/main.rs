@@ -1,3 +1,23 @@
-//! Tests of the real binary.
+//! Tests of the real binary, in sandboxes of their own. `support` is what they stand on; a module is a topic.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a test stops at what it does not expect"
+)]
+
+#[allow(dead_code, unused_imports, reason = "a kit has more tools than one day needs")]
+mod support;
 
 mod conmon;
+mod flags;
+mod kit;
+mod layers;
+mod lifecycle;
+mod listing;
+mod pull;
+mod rootless;
+mod store;
+mod streams;

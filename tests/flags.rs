@@ -1,0 +1,1 @@
+//! Flags of run and create, as they show inside the container.

@@ -1,0 +1,1 @@
+//! Unpacking layers, sound and hostile ones.

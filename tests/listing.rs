@@ -1,0 +1,1 @@
+//! ps, images, inspect, version, info: columns, filters, formats; man pages and completions.

@@ -1,0 +1,1 @@
+//! User namespaces and what an ordinary user may do.

@@ -1,0 +1,1 @@
+//! The store in the format of containers/storage, beside its other users.

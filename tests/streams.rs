@@ -1,0 +1,1 @@
+//! attach, exec, logs; terminals and pipes; exit codes.

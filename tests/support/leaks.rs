@@ -1,0 +1,171 @@
+//! What a test left behind: processes, mounts, records, directories.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Sandbox, store};
+
+/// Everything that is in the way of an empty sandbox, apart from images, which stay.
+pub fn find(sandbox: &Sandbox) -> Vec<String> {
+    let base = sandbox.path("");
+    let base = base.as_os_str().as_bytes().strip_suffix(b"/").unwrap_or(base.as_os_str().as_bytes());
+    let base = String::from_utf8(base.to_vec()).unwrap();
+    let pauses = pause_processes(sandbox);
+    let mut found = Vec::new();
+    for (pid, what) in processes(&base, &pauses) {
+        found.push(format!("process {pid}: {what}"));
+    }
+    for mount in mounts(&base, "self") {
+        found.push(format!("mount: {mount}"));
+    }
+    for pause in &pauses {
+        for mount in mounts(&base, &pause.to_string()) {
+            found.push(format!("mount in the namespace of process {pause}: {mount}"));
+        }
+    }
+    for (directory, depth) in [
+        ("root/coracle", 3),
+        ("run/coracle", 3),
+        ("root/overlay-containers", 1),
+        ("run/overlay-containers", 1),
+    ] {
+        of_containers(&sandbox.path(directory), depth, &mut found);
+    }
+    found.extend(store::problems(sandbox));
+    found
+}
+
+/// Removes the sandbox's containers with the product and the directories by hand; returns the leaks.
+pub fn clean_up(sandbox: &Sandbox) -> Vec<String> {
+    let mut leaks = Vec::new();
+    if fs::read_dir(sandbox.path("root/coracle/containers")).is_ok_and(|mut entries| entries.next().is_some())
+    {
+        let remove =
+            sandbox.coracle(["rm", "--all", "--force", "--time", "0"]).timeout(Duration::from_secs(90));
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| remove.run())) {
+            Ok(outcome) if outcome.exit_code() == 0 => {}
+            Ok(outcome) => leaks.push(format!("coracle rm --all --force: {outcome}")),
+            Err(_) => leaks.push("coracle rm --all --force did not end".into()),
+        }
+    }
+    // What follows the end of a container happens after the command that saw it has returned.
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut rest = find(sandbox);
+    while !rest.is_empty() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(50));
+        rest = find(sandbox);
+    }
+    leaks.extend(rest);
+    sweep(sandbox);
+    leaks
+}
+
+/// Ends and removes everything, leak or not.
+fn sweep(sandbox: &Sandbox) {
+    let base = sandbox.path("work").parent().unwrap().to_path_buf();
+    let text = base.to_string_lossy().into_owned();
+    let pauses = pause_processes(sandbox);
+    for pid in processes(&text, &pauses).into_iter().map(|(pid, _)| pid).chain(pauses.iter().copied()) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    let mut mounted = all_mounts(&text, "self");
+    mounted.reverse();
+    for path in mounted {
+        let _ = nix::mount::umount2(Path::new(&path), nix::mount::MntFlags::MNT_DETACH);
+    }
+    for _ in 0..20 {
+        if fs::remove_dir_all(&base).is_ok() || !base.exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Not root, and files of subordinate ids: they belong to us only in a user namespace.
+    if !super::is_root() {
+        let _ = sandbox.coracle(["unshare", "rm", "-rf"]).arg(base.as_os_str()).cwd("/").run();
+    }
+}
+
+/// The processes that keep rootless namespaces, Coracle's and podman's; they may live as long as the user's session.
+fn pause_processes(sandbox: &Sandbox) -> BTreeSet<i32> {
+    let mut found = BTreeSet::new();
+    let mut queue: Vec<(PathBuf, u32)> =
+        [("xdg", 3), ("run", 2), ("tmp", 3)].map(|(d, n)| (sandbox.path(d), n)).into();
+    while let Some((directory, depth)) = queue.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_name() == "pause.pid" {
+                let content = fs::read_to_string(&path).unwrap_or_default();
+                let pid = content.split_whitespace().next().and_then(|word| word.parse::<i32>().ok());
+                found.extend(pid.filter(|pid| *pid > 1 && owned_by(*pid, sandbox.uid())));
+            } else if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                queue.push((path, depth - 1));
+            }
+        }
+    }
+    found
+}
+
+fn owned_by(pid: i32, uid: u32) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() == uid)
+}
+
+/// Processes that name the sandbox in their arguments, or that live in a mount namespace made of its files.
+fn processes(base: &str, pauses: &BTreeSet<i32>) -> Vec<(i32, String)> {
+    let own = fs::read_link("/proc/self/ns/mnt").ok();
+    let spared: Vec<_> = pauses
+        .iter()
+        .filter_map(|pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok())
+        .chain(own)
+        .collect();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        if pauses.contains(&pid) || pid == std::process::id() as i32 {
+            continue;
+        }
+        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        if command.contains(base) {
+            found.push((pid, command));
+        } else if fs::read_link(entry.path().join("ns/mnt"))
+            .is_ok_and(|namespace| !spared.contains(&namespace))
+            && fs::read_to_string(entry.path().join("mountinfo")).is_ok_and(|mounts| mounts.contains(base))
+        {
+            found.push((pid, format!("{command} (in a container of the sandbox)")));
+        }
+    }
+    found
+}
+
+/// Mount points below the sandbox in a process's namespace, but for the store's mount of its own directory.
+fn mounts(base: &str, process: &str) -> Vec<String> {
+    let home = format!("{base}/root/overlay");
+    all_mounts(base, process).into_iter().filter(|path| *path != home).collect()
+}
+
+fn all_mounts(base: &str, process: &str) -> Vec<String> {
+    let table = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+    points.filter(|path| path.starts_with(base)).map(ToOwned::to_owned).collect()
+}
+
+/// Entries named after a container, by its id.
+fn of_containers(directory: &Path, depth: u32, found: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.split(['.', '-']).any(store::is_id) {
+            found.push(format!("of a container: {}", entry.path().display()));
+        } else if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            of_containers(&entry.path(), depth - 1, found);
+        }
+    }
+}
