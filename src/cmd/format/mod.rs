@@ -1,1 +1,5 @@
-//! Rendering: tables, JSON, Go templates, human sizes and times.
+//! How results become text: Go templates, tables, JSON, human sizes and times, filters.
+//!
+//! Pure: values in, text out. Called by the commands; nothing here reads files, clocks or the environment.
+
+pub mod template;
