@@ -1,0 +1,556 @@
+//! One registry host: its TLS settings, its scheme, its credentials and tokens, and every request to it.
+//!
+//! A request is authenticated when the host asks for it, repeated with growing pauses when the host is overloaded or
+//! drops the connection, and follows redirects without taking credentials along.
+
+use std::collections::HashMap;
+use std::sync::Mutex as StdMutex;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::{Client as HttpClient, Response, StatusCode, Url};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::auth::{Challenge, Token, TokenAnswer, challenges};
+use crate::engine::config::auth::Credentials;
+use crate::engine::config::certs::HostCertificates;
+use crate::engine::config::Environment;
+use crate::engine::{Error, ErrorKind, Result};
+
+/// How requests are repeated.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// Repetitions after a first failure.
+    pub attempts: u32,
+    /// Pause before the first repetition; doubled for each further one.
+    pub delay: Duration,
+    /// Longest silence of a peer before it counts as gone.
+    pub stall: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 3, delay: Duration::from_secs(1), stall: Duration::from_secs(60) }
+    }
+}
+
+/// Longest pause a host may ask for with `Retry-After`.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+const MAX_REDIRECTS: u32 = 10;
+/// Largest error document and token answer read.
+const MAX_ANSWER: usize = 1 << 20;
+const USER_AGENT: &str = concat!("coracle/", env!("CARGO_PKG_VERSION"));
+
+/// A registry host.
+pub struct Host {
+    name: String,
+    http: HttpClient,
+    insecure: bool,
+    credentials: Option<Credentials>,
+    retry: Retry,
+    /// Known after the first answer; an insecure host may speak plain HTTP.
+    scheme: StdMutex<Option<&'static str>>,
+    /// What the host asked for last, so that the next request is right at once.
+    challenge: StdMutex<Option<Challenge>>,
+    tokens: Mutex<HashMap<String, Token>>,
+}
+
+/// A GET request below `/v2/` of a host.
+#[derive(Clone, Debug)]
+pub struct Get<'a> {
+    /// Path below `/v2/`.
+    pub path: &'a str,
+    /// The token scope it needs.
+    pub scope: &'a str,
+    /// Accept header.
+    pub accept: Option<&'static str>,
+    /// First byte wanted.
+    pub offset: u64,
+}
+
+enum Sent {
+    Answer(Response),
+    /// Try again after at least this pause.
+    Again(Error, Option<Duration>),
+}
+
+impl Host {
+    /// For the registry `name` (`docker.io` is served by another host). `insecure` allows plain HTTP and unverified TLS.
+    pub fn new(
+        name: &str,
+        insecure: bool,
+        certificates: &HostCertificates,
+        credentials: Option<Credentials>,
+        env: &Environment,
+        retry: Retry,
+    ) -> Result<Self> {
+        let name = api_host(name);
+        let http = http_client(name, insecure, certificates, env, retry)?;
+        Ok(Self {
+            name: name.to_owned(),
+            http,
+            insecure,
+            credentials,
+            retry,
+            scheme: StdMutex::new(None),
+            challenge: StdMutex::new(None),
+            tokens: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Whether this is `name` with the same trust and the same rights.
+    pub fn serves(&self, name: &str, insecure: bool, credentials: Option<&Credentials>) -> bool {
+        self.name == api_host(name) && self.insecure == insecure && self.credentials.as_ref() == credentials
+    }
+
+    /// `host[:port]`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The pauses and limits of this host.
+    pub fn retry(&self) -> Retry {
+        self.retry
+    }
+
+    /// Sends the request until there is an answer that is neither overload nor a demand to authenticate. The answer may
+    /// still be an error of the registry: see [`Host::failure`].
+    pub async fn get(&self, get: &Get<'_>) -> Result<Response> {
+        let mut attempt = 0;
+        let mut authenticated = false;
+        loop {
+            let (error, pause) = match self.send(get).await? {
+                Sent::Answer(answer) if answer.status() == StatusCode::UNAUTHORIZED && !authenticated => {
+                    authenticated = true;
+                    if self.learn_challenge(&answer, get.scope).await {
+                        continue;
+                    }
+                    return Ok(answer);
+                }
+                Sent::Answer(answer) => return Ok(answer),
+                Sent::Again(error, pause) => (error, pause),
+            };
+            if attempt >= self.retry.attempts {
+                return Err(error);
+            }
+            let pause = pause.unwrap_or(self.retry.delay * 2_u32.pow(attempt)).min(MAX_PAUSE);
+            tracing::debug!("{error}; trying again in {pause:?}");
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    async fn send(&self, get: &Get<'_>) -> Result<Sent> {
+        let known = *lock(&self.scheme);
+        match known {
+            Some(scheme) => self.send_by(scheme, get).await,
+            None => {
+                let first = self.send_by("https", get).await;
+                let plain = match &first {
+                    Ok(Sent::Again(e, _)) | Err(e) => self.insecure && e.kind() == ErrorKind::Network,
+                    Ok(Sent::Answer(_)) => false,
+                };
+                let (scheme, sent) = match plain {
+                    // The TLS failure is what the user wants to read about, if plain HTTP does not work either.
+                    true => match self.send_by("http", get).await {
+                        Ok(Sent::Answer(answer)) => ("http", Ok(Sent::Answer(answer))),
+                        Ok(Sent::Again(e, pause)) => ("https", Ok(Sent::Again(e, pause))),
+                        Err(_) => return first,
+                    },
+                    false => ("https", first),
+                };
+                if let Ok(Sent::Answer(_)) = &sent {
+                    *lock(&self.scheme) = Some(scheme);
+                }
+                sent
+            }
+        }
+    }
+
+    async fn send_by(&self, scheme: &'static str, get: &Get<'_>) -> Result<Sent> {
+        let text = format!("{scheme}://{}/v2/{}", self.name, get.path);
+        let url = Url::parse(&text).map_err(|e| Error::invalid(format!("{text}: {e}")))?;
+        let mut headers = HeaderMap::new();
+        if let Some(accept) = get.accept {
+            headers.insert(reqwest::header::ACCEPT, HeaderValue::from_static(accept));
+        }
+        if get.offset > 0 {
+            headers.insert(reqwest::header::RANGE, header(&format!("bytes={}-", get.offset))?);
+        }
+        let authorization = self.authorization(scheme, get.scope).await?;
+        let mut url = url;
+        for redirects in 0.. {
+            let mut request = self.http.get(url.clone()).headers(headers.clone());
+            // Only the host itself sees the credentials.
+            if redirects == 0
+                && let Some(value) = &authorization
+            {
+                request = request.header(AUTHORIZATION, value.clone());
+            }
+            let answer = match tokio::time::timeout(self.retry.stall, request.send()).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(e)) => return self.transport_failure(&e),
+                Err(_) => return Ok(Sent::Again(self.silent(), None)),
+            };
+            let status = answer.status();
+            if status.is_redirection() && answer.headers().contains_key(LOCATION) {
+                if redirects >= MAX_REDIRECTS {
+                    return Err(Error::new(ErrorKind::Network, format!("{} redirects for ever", self.name)));
+                }
+                url = self.redirected(&url, &answer)?;
+                continue;
+            }
+            if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+                let pause = retry_after(answer.headers());
+                let error = self.failure(answer).await;
+                return Ok(Sent::Again(error, pause));
+            }
+            return Ok(Sent::Answer(answer));
+        }
+        Err(Error::new(ErrorKind::Network, format!("{} redirects for ever", self.name)))
+    }
+
+    fn redirected(&self, from: &Url, answer: &Response) -> Result<Url> {
+        let bad = || Error::new(ErrorKind::Network, format!("{} redirects to an invalid address", self.name));
+        let location = answer.headers().get(LOCATION).and_then(|l| l.to_str().ok()).ok_or_else(bad)?;
+        let to = from.join(location).map_err(|_| bad())?;
+        match (from.scheme(), to.scheme()) {
+            ("https", "http") if !self.insecure => Err(Error::new(
+                ErrorKind::Network,
+                format!("{} redirects to plain HTTP on {}", self.name, to.host_str().unwrap_or_default()),
+            )),
+            (_, "http" | "https") => Ok(to),
+            _ => Err(bad()),
+        }
+    }
+
+    fn transport_failure(&self, e: &reqwest::Error) -> Result<Sent> {
+        let cause = root_cause(e);
+        let error = Error::new(ErrorKind::Network, format!("cannot reach registry {}", self.name));
+        let lower = cause.to_lowercase();
+        let error = if ["certificate", "unknownissuer", "handshake", "alert"].iter().any(|w| lower.contains(w)) {
+            error.with_source(cause).with_hint(format!(
+                "put the CA of the registry into /etc/containers/certs.d/{}/ca.crt, or pass --tls-verify=false",
+                self.name
+            ))
+        } else if lower.contains("corrupt message") || lower.contains("invalidcontenttype") {
+            error.with_source("the server does not speak TLS").with_hint(format!(
+                "if it is meant to be without TLS, pass --tls-verify=false or set insecure=true for {} in registries.conf",
+                self.name
+            ))
+        } else {
+            error.with_source(cause)
+        };
+        // A broken connection deserves another try; a name or port that does not answer hardly does.
+        if e.is_connect() { Err(error) } else { Ok(Sent::Again(error, None)) }
+    }
+
+    fn silent(&self) -> Error {
+        Error::new(ErrorKind::Timeout, format!("registry {} did not answer in {:?}", self.name, self.retry.stall))
+    }
+
+    /// Remembers what the host wants and forgets a token it refused. `false`: nothing can be offered.
+    async fn learn_challenge(&self, answer: &Response, scope: &str) -> bool {
+        let headers = answer.headers().get_all(WWW_AUTHENTICATE).iter();
+        let offered: Vec<_> = headers.filter_map(|h| h.to_str().ok()).flat_map(challenges).collect();
+        let by = |scheme: &str| offered.iter().find(|c| c.scheme == scheme);
+        let basic = by("basic").filter(|_| matches!(self.credentials, Some(Credentials::Basic { .. })));
+        let Some(chosen) = by("bearer").or(basic) else { return false };
+        let known = lock(&self.challenge).replace(chosen.clone());
+        // Basic credentials that were just refused are refused again.
+        if chosen.scheme == "basic" {
+            return known.is_none_or(|c| c.scheme != "basic");
+        }
+        self.tokens.lock().await.remove(scope);
+        true
+    }
+
+    async fn authorization(&self, scheme: &str, scope: &str) -> Result<Option<HeaderValue>> {
+        let Some(challenge) = lock(&self.challenge).clone() else { return Ok(None) };
+        let value = match challenge.scheme.as_str() {
+            "bearer" => format!("Bearer {}", self.token(&challenge, scheme, scope).await?),
+            _ => match &self.credentials {
+                Some(Credentials::Basic { user, password }) => basic(user, password),
+                _ => return Ok(None),
+            },
+        };
+        let mut value = header(&value)?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    /// A token for `scope`. The lock is held meanwhile, so that parallel downloads ask once.
+    async fn token(&self, challenge: &Challenge, scheme: &str, scope: &str) -> Result<String> {
+        let mut tokens = self.tokens.lock().await;
+        if let Some(token) = tokens.get(scope).filter(|t| t.valid(Instant::now())) {
+            return Ok(token.value.clone());
+        }
+        let token = self.fetch_token(challenge, scheme, scope).await?;
+        let value = token.value.clone();
+        tokens.insert(scope.to_owned(), token);
+        Ok(value)
+    }
+
+    async fn fetch_token(&self, challenge: &Challenge, scheme: &str, scope: &str) -> Result<Token> {
+        let bad = |why: String| Error::new(ErrorKind::Unauthorized, format!("token service of {}: {why}", self.name));
+        let realm = challenge.get("realm").ok_or_else(|| bad("the registry does not name it".into()))?;
+        let mut url = Url::parse(realm).map_err(|e| bad(format!("{realm:?}: {e}")))?;
+        if url.scheme() != "https" && !(url.scheme() == "http" && (scheme == "http" || self.insecure)) {
+            return Err(bad(format!("{realm:?} is not an https address")));
+        }
+        let service = challenge.get("service").unwrap_or_default().to_owned();
+        let request = match &self.credentials {
+            Some(Credentials::IdentityToken(token)) => {
+                let form = [
+                    ("grant_type", "refresh_token"),
+                    ("service", &service),
+                    ("scope", scope),
+                    ("client_id", "coracle"),
+                    ("refresh_token", token),
+                ];
+                let body = form_encoded(&form);
+                self.http
+                    .post(url)
+                    .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .body(body)
+            }
+            credentials => {
+                if !service.is_empty() {
+                    url.query_pairs_mut().append_pair("service", &service);
+                }
+                url.query_pairs_mut().append_pair("scope", scope);
+                match credentials {
+                    Some(Credentials::Basic { user, password }) => {
+                        url.query_pairs_mut().append_pair("account", user);
+                        let mut value = header(&basic(user, password))?;
+                        value.set_sensitive(true);
+                        self.http.get(url).header(AUTHORIZATION, value)
+                    }
+                    _ => self.http.get(url),
+                }
+            }
+        };
+        let sent = tokio::time::timeout(self.retry.stall, request.send()).await.map_err(|_| self.silent())?;
+        let answer = sent.map_err(|e| {
+            Error::new(ErrorKind::Network, format!("cannot reach the token service of {}", self.name))
+                .with_source(root_cause(&e))
+        })?;
+        if !answer.status().is_success() {
+            return Err(self.failure(answer).await.wrap(format!("token service of {}", self.name)));
+        }
+        let body = bounded_body(answer, MAX_ANSWER).await?;
+        let parsed: Option<TokenAnswer> = serde_json::from_slice(&body).ok();
+        parsed.and_then(|a| a.into_token(Instant::now())).ok_or_else(|| bad("no token in its answer".into()))
+    }
+
+    /// The error a registry's answer stands for.
+    pub async fn failure(&self, answer: Response) -> Error {
+        let status = answer.status();
+        let body = bounded_body(answer, MAX_ANSWER).await.unwrap_or_default();
+        let text = error_text(&body).unwrap_or_else(|| {
+            let reason = status.canonical_reason().unwrap_or("unknown status").to_lowercase();
+            format!("{}: {reason}", status.as_u16())
+        });
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let who = match &self.credentials {
+                    Some(Credentials::Basic { user, .. }) => format!(" to user {user:?}"),
+                    Some(Credentials::IdentityToken(_)) => " with the stored identity token".to_owned(),
+                    None => String::new(),
+                };
+                Error::new(ErrorKind::Unauthorized, format!("registry {} denies access{who}: {text}", self.name))
+                    .with_hint(format!("log in to {} first, or pass --creds USER:PASSWORD", self.name))
+            }
+            StatusCode::NOT_FOUND => Error::not_found(format!("registry {}: {text}", self.name)),
+            _ => Error::new(ErrorKind::Network, format!("registry {}: {text}", self.name)),
+        }
+    }
+
+    /// A GET of a foreign URL: no credentials, TLS as for any host.
+    pub async fn get_foreign(&self, url: &str, offset: u64) -> Result<Response> {
+        let url = Url::parse(url).map_err(|e| Error::corrupt(format!("foreign layer {url:?}: {e}")))?;
+        let secure = url.scheme() == "https" || (url.scheme() == "http" && self.insecure);
+        if !secure {
+            return Err(Error::new(ErrorKind::Denied, format!("foreign layer {url}: not an https address")));
+        }
+        let mut request = self.http.get(url.clone());
+        if offset > 0 {
+            request = request.header(reqwest::header::RANGE, format!("bytes={offset}-"));
+        }
+        request.send().await.map_err(|e| {
+            Error::new(ErrorKind::Network, format!("foreign layer {url}")).with_source(root_cause(&e))
+        })
+    }
+}
+
+/// Reads a whole body of at most `limit` bytes.
+pub async fn bounded_body(mut answer: Response, limit: usize) -> Result<Vec<u8>> {
+    let url = answer.url().clone();
+    let mut body = Vec::new();
+    loop {
+        let chunk = answer.chunk().await.map_err(|e| {
+            Error::new(ErrorKind::Network, format!("read {url}")).with_source(root_cause(&e))
+        })?;
+        let Some(chunk) = chunk else { return Ok(body) };
+        if body.len() + chunk.len() > limit {
+            return Err(Error::corrupt(format!("{url}: the answer is larger than {limit} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+}
+
+/// Docker Hub's names are served elsewhere.
+fn api_host(name: &str) -> &str {
+    if name == "docker.io" { "registry-1.docker.io" } else { name }
+}
+
+fn http_client(
+    name: &str,
+    insecure: bool,
+    certificates: &HostCertificates,
+    env: &Environment,
+    retry: Retry,
+) -> Result<HttpClient> {
+    let bad = |e: reqwest::Error| Error::invalid(format!("TLS set-up for {name}")).with_source(root_cause(&e));
+    let mut builder = HttpClient::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(retry.stall.min(Duration::from_secs(30)))
+        .no_proxy()
+        .tls_danger_accept_invalid_certs(insecure);
+    let mut roots = Vec::new();
+    for pem in &certificates.authorities {
+        roots.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(bad)?);
+    }
+    if !roots.is_empty() {
+        builder = builder.tls_certs_merge(roots);
+    }
+    if let Some(pem) = &certificates.identity {
+        builder = builder.identity(reqwest::Identity::from_pem(pem).map_err(bad)?);
+    }
+    for (scheme, variables) in [("http", ["http_proxy", "HTTP_PROXY"]), ("https", ["https_proxy", "HTTPS_PROXY"])] {
+        let Some(proxy) = variables.iter().find_map(|v| env.var(v)) else { continue };
+        let proxy = match scheme {
+            "http" => reqwest::Proxy::http(proxy),
+            _ => reqwest::Proxy::https(proxy),
+        };
+        let exceptions = ["no_proxy", "NO_PROXY"].iter().find_map(|v| env.var(v)).unwrap_or_default();
+        // As Go does it: the loopback is never reached through a proxy.
+        let exceptions = format!("localhost,127.0.0.0/8,::1,{exceptions}");
+        builder = builder.proxy(proxy.map_err(bad)?.no_proxy(reqwest::NoProxy::from_string(&exceptions)));
+    }
+    builder.build().map_err(bad)
+}
+
+fn header(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).map_err(|_| Error::invalid("credentials hold characters that HTTP does not allow"))
+}
+
+fn basic(user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
+}
+
+fn form_encoded(pairs: &[(&str, &str)]) -> String {
+    let encode = |text: &str| {
+        text.bytes().fold(String::new(), |mut out, b| {
+            if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') {
+                out.push(char::from(b));
+            } else {
+                out.push_str(&format!("%{b:02X}"));
+            }
+            out
+        })
+    };
+    pairs.iter().map(|(k, v)| format!("{}={}", encode(k), encode(v))).collect::<Vec<_>>().join("&")
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    if let Ok(seconds) = text.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
+    Duration::try_from(at.duration_since(jiff::Timestamp::now())).ok()
+}
+
+/// The code and message of a distribution error document.
+fn error_text(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Errors {
+        #[serde(default)]
+        errors: Vec<One>,
+        #[serde(default)]
+        details: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct One {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let parsed: Errors = serde_json::from_slice(body).ok()?;
+    let text = match parsed.errors.first() {
+        Some(One { code, message }) => {
+            let code = code.replace('_', " ").to_lowercase();
+            match (code.as_str(), message.as_str()) {
+                (code, "") => code.to_owned(),
+                ("", message) => message.to_owned(),
+                (code, message) => format!("{code}: {message}"),
+            }
+        }
+        None => parsed.details?,
+    };
+    let clean: String = text.chars().filter(|c| !c.is_control()).take(500).collect();
+    (!clean.is_empty()).then_some(clean)
+}
+
+/// The innermost cause: what reqwest wraps it in says nothing a user could act on.
+pub fn root_cause(e: &dyn std::error::Error) -> String {
+    let mut at = e;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    let text = at.to_string();
+    match text.split_once(" (os error") {
+        Some((sentence, _)) => sentence.to_lowercase(),
+        None => text,
+    }
+}
+
+/// The lock of a poisoned mutex is as good: its data is replaced as a whole.
+fn lock<T>(mutex: &StdMutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_documents_are_quoted_without_control_characters() {
+        let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown\u001b[31m"}]}"#;
+        assert_eq!(error_text(body).unwrap(), "manifest unknown: manifest unknown[31m");
+        assert_eq!(error_text(br#"{"details":"incorrect username or password"}"#).unwrap(), "incorrect username or password");
+        assert!(error_text(b"<html>").is_none());
+    }
+
+    #[test]
+    fn a_pause_is_given_in_seconds_or_as_a_date() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(7)));
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("Wed, 21 Oct 2099 07:28:00 GMT"));
+        assert!(retry_after(&headers).unwrap() > MAX_PAUSE);
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("Wed, 21 Oct 2015 07:28:00 GMT"));
+        assert_eq!(retry_after(&headers), None);
+    }
+
+    #[test]
+    fn forms_are_encoded() {
+        assert_eq!(form_encoded(&[("a", "b c&d/é"), ("e", "")]), "a=b%20c%26d%2F%C3%A9&e=");
+    }
+}
