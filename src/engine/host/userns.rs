@@ -52,10 +52,8 @@ pub struct Request<'a> {
 /// [`ErrorKind::MissingProgram`] without newuidmap; each error has a hint.
 pub fn enter(request: &Request<'_>) -> Result<IdMappings> {
     let maps = wanted_maps(request)?;
-    if let Some(pid) = kept(request, &maps) {
-        if join(pid).is_ok() {
-            return Ok(maps);
-        }
+    if kept(request, &maps).is_some_and(|pid| join(pid).is_ok()) {
+        return Ok(maps);
     }
     create_run_state(request.run_state)?;
     let _lock = lock(&request.run_state.join("pause.lock"))?;
