@@ -5,12 +5,17 @@
 //! from it at each start. No I/O here. A field that is `None` or empty means "not asked for": the image's
 //! configuration or containers.conf decides when the container is created, never later.
 
+mod facts;
 mod limits;
 mod mount;
 mod namespace;
 mod process;
 mod security;
+pub mod signal;
 
+pub use facts::{
+    CgroupFacts, CgroupManager, CgroupMode, Defaults, HostDevice, HostFacts, ImageConfig, LimitFacts,
+};
 pub use limits::{BlkioDevice, DeviceSpec, Resources, Rlimit};
 pub use mount::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel};
 pub use namespace::{
@@ -58,6 +63,8 @@ pub struct ContainerSpec {
     pub resources: Resources,
     /// `--ulimit`.
     pub rlimits: Vec<Rlimit>,
+    /// containers.conf's `default_ulimits` at creation, lowered at each start to what the host grants.
+    pub default_rlimits: Vec<Rlimit>,
     /// `--sysctl`.
     pub sysctls: BTreeMap<String, String>,
     /// `--cgroup-parent`; empty: the manager's default.

@@ -12,7 +12,9 @@ pub struct ProcessSpec {
     pub command: Vec<String>,
     /// `--env`, `--env-file`, `--env-host` as `NAME=VALUE`, later wins; merged over the image's at creation.
     pub env: Vec<String>,
-    /// `--unsetenv`; applied after `env`.
+    /// `--env-merge`: `NAME=VALUE` whose `${…}` are the values of the image's and the default environment.
+    pub env_merge: Vec<String>,
+    /// `--unsetenv`: names taken out of the image's and the default environment; `env` may set them again.
     pub unset_env: Vec<String>,
     /// `--unsetenv-all`: the image's and the default environment are dropped.
     pub unset_env_all: bool,

@@ -12,6 +12,8 @@ pub struct SecuritySpec {
     pub cap_add: Vec<String>,
     /// `--cap-drop`, likewise.
     pub cap_drop: Vec<String>,
+    /// The set `cap_add` and `cap_drop` start from: containers.conf's at creation; `None`: the built-in one.
+    pub base_capabilities: Option<Vec<String>>,
     /// `--security-opt no-new-privileges`.
     pub no_new_privileges: bool,
     /// `--security-opt seccomp=`: a profile's path or `unconfined`; empty: the default profile.
