@@ -2,11 +2,22 @@
 
 use crate::support::{Registry, RegistryOptions, Sandbox, Who, program, registry, require};
 
+const IMAGES: [&str; 8] = [
+    "lab/busybox",
+    "lab/config",
+    "lab/multi",
+    "lab/arch",
+    "lab/tags",
+    "lab/compressions",
+    "lab/deep",
+    "lab/debian",
+];
+
 #[test]
 fn registry_serves_what_skopeo_understands() {
     let sandbox = require!(Sandbox::user());
     let registry = sandbox.registry();
-    for name in ["lab/busybox", "lab/config", "lab/multi", "lab/arch", "lab/tags", "lab/compressions"] {
+    for name in IMAGES {
         registry.provide(name);
         let source = format!("docker://{}/{name}", registry.address());
         let inspect = require!(sandbox.skopeo(["inspect", "--tls-verify=false"])).arg(source).ok();

@@ -92,6 +92,7 @@ fn sweep(sandbox: &Sandbox) {
 }
 
 /// The processes that keep rootless namespaces, Coracle's and podman's; they may live as long as the user's session.
+/// Both record themselves in files that begin with the process id.
 fn pause_processes(sandbox: &Sandbox) -> BTreeSet<i32> {
     let mut found = BTreeSet::new();
     let mut queue: Vec<(PathBuf, u32)> =
@@ -99,7 +100,7 @@ fn pause_processes(sandbox: &Sandbox) -> BTreeSet<i32> {
     while let Some((directory, depth)) = queue.pop() {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let path = entry.path();
-            if entry.file_name() == "pause.pid" {
+            if entry.file_name() == "pause.pid" || path.ends_with("coracle/pause") {
                 let content = fs::read_to_string(&path).unwrap_or_default();
                 let pid = content.split_whitespace().next().and_then(|word| word.parse::<i32>().ok());
                 found.extend(pid.filter(|pid| *pid > 1 && owned_by(*pid, sandbox.uid())));
