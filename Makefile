@@ -38,7 +38,7 @@ test: test-deps ## Install what the tests need, and run all of them
 	@$(CARGO) test --features failpoints $(TESTFLAGS)
 
 lint: ## Formatting, clippy, documentation, licences
-	@scripts/deps build
+	@scripts/deps build lint
 	@scripts/lint
 
 bench: test-deps ## Measure beside podman and a bare crun

@@ -21,3 +21,4 @@ mod pull;
 mod rootless;
 mod store;
 mod streams;
+mod tree;
