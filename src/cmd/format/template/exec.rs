@@ -9,6 +9,15 @@ use std::rc::Rc;
 
 /// Executes `tree` with `data` as dot. The error is Go's whole line.
 pub(super) fn execute(name: &str, source: &str, tree: &Tree, data: &Value) -> Result<String, String> {
+    run(name, source, tree, data, false)
+}
+
+/// [`execute`] with functions on strings and lists that return their first argument.
+pub(super) fn execute_headers(name: &str, source: &str, tree: &Tree, data: &Value) -> Result<String, String> {
+    run(name, source, tree, data, true)
+}
+
+fn run(name: &str, source: &str, tree: &Tree, data: &Value, headers: bool) -> Result<String, String> {
     let mut state = State {
         name,
         template: name.to_owned(),
@@ -18,6 +27,7 @@ pub(super) fn execute(name: &str, source: &str, tree: &Tree, data: &Value) -> Re
         out: String::new(),
         variables: vec![("$".to_owned(), data.clone())],
         depth: 0,
+        headers,
     };
     let dot = Slot { value: data.clone(), boxed: false };
     match state.list(&dot, &tree.root) {
@@ -65,6 +75,7 @@ struct State<'t> {
     out: String,
     variables: Vec<(String, Value)>,
     depth: usize,
+    headers: bool,
 }
 
 type Evaluated<T = Slot> = Result<T, String>;
@@ -411,6 +422,9 @@ impl<'t> State<'t> {
             let param = func.params[(given - 1).min(func.params.len() - 1)];
             check_type(param, &value)?;
             values.push(value);
+        }
+        if self.headers && funcs::LEAVE_HEADERS.contains(&name) {
+            return Ok(Slot::plain(values.swap_remove(0)));
         }
         (func.call)(&values).map(Slot::plain).map_err(|e| self.calling(node, name, &e))
     }

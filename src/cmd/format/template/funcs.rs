@@ -84,6 +84,10 @@ pub(super) const FUNCS: &[Func] = &[
     Func { name: "truncate", params: &[Str, Int], variadic: false, call: truncate },
 ];
 
+/// Functions that do not change column headings.
+pub(super) const LEAVE_HEADERS: [&str; 8] =
+    ["json", "split", "join", "title", "lower", "upper", "pad", "truncate"];
+
 /// Looks a function up.
 pub(super) fn find(name: &str) -> Option<&'static Func> {
     FUNCS.iter().find(|f| f.name == name)

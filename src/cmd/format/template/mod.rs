@@ -45,6 +45,16 @@ impl Template {
         exec::execute("", &self.source, &self.tree, data).map_err(TemplateError)
     }
 
+    /// Executes it with column headings as dot: docker's and podman's functions then leave them as they are.
+    pub fn execute_headers(&self, headings: &Value) -> Result<String, TemplateError> {
+        exec::execute_headers("", &self.source, &self.tree, headings).map_err(TemplateError)
+    }
+
+    /// Whether it is one `{{range .}}…{{end}}`, which podman's templates over a whole list are.
+    pub fn ranges_over_dot(&self) -> bool {
+        uses::ranges_over_dot(&self.tree)
+    }
+
     /// Which fields of dot it can touch, so that costly ones are only computed when one of these.
     pub fn uses(&self) -> Uses {
         uses::of(&self.tree)

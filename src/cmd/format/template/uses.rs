@@ -26,6 +26,16 @@ pub(super) fn of(tree: &Tree) -> Uses {
     uses
 }
 
+/// Is the first thing a `{{range .}}`?
+pub(super) fn ranges_over_dot(tree: &Tree) -> bool {
+    match tree.root.first() {
+        Some(Node::Range(range)) => {
+            matches!(&range.pipe.commands[..], [command] if matches!(&command.args[..], [Expr::Dot { .. }]))
+        }
+        _ => false,
+    }
+}
+
 fn walk(list: &[Node], uses: &mut Uses) {
     for node in list {
         match node {

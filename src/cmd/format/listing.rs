@@ -1,0 +1,299 @@
+//! A listing declares each field once; table, JSON, Go template and `-q` follow from that.
+//!
+//! The columns' values are only computed when the chosen format uses them, so `needs` tells beforehand which costly
+//! ones are. `--format json` is an array with podman's field types, `{{json .}}` a line per object with docker's.
+
+use super::template::{self, Field, Struct, Template, Value};
+use crate::engine::{Error, Result};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::rc::Rc;
+
+/// One field of a listing.
+pub struct Column<R> {
+    /// In templates: `.ID`.
+    pub name: &'static str,
+    /// Above the table's column; empty: the field is no column (`.Namespaces`).
+    pub header: &'static str,
+    /// Its value in templates.
+    pub text: fn(&R) -> Value,
+    /// Its value in `--format json`.
+    pub json: Json<R>,
+}
+
+/// What a field is in `--format json`.
+pub enum Json<R> {
+    /// The template's value.
+    Same,
+    /// Left out.
+    Skip,
+    /// Of another type.
+    As(fn(&R) -> Value),
+    /// Not in templates at all.
+    Only(fn(&R) -> Value),
+}
+
+/// Everything listable about an object.
+pub struct Listing<R: 'static> {
+    /// Names the type in messages about unknown fields.
+    pub name: &'static str,
+    /// The fields.
+    pub columns: &'static [Column<R>],
+    /// What `{{.Label "x"}}` looks in.
+    pub labels: Option<fn(&R) -> BTreeMap<String, String>>,
+}
+
+/// A format the user chose, parsed and checked.
+pub struct Plan {
+    kind: Kind,
+    table: bool,
+    headings: bool,
+}
+
+enum Kind {
+    Json,
+    Rows(Template),
+    /// The template itself ranges over the list.
+    Whole(Template),
+}
+
+impl Plan {
+    /// The user's `--format`, or `default` (the columns of a table). `headings`: unless `--noheading`.
+    ///
+    /// # Errors
+    /// [`crate::engine::ErrorKind::Invalid`] with Go's message for a template that does not parse.
+    pub fn new(format: Option<&str>, default: &str, headings: bool) -> Result<Plan> {
+        let table =
+            |columns: &str| Ok(Plan { kind: Kind::Rows(parse(&unescape(columns))?), table: true, headings });
+        let Some(format) = format else { return table(default) };
+        let trimmed = format.trim();
+        if trimmed == "json" {
+            return Ok(Plan { kind: Kind::Json, table: false, headings: false });
+        }
+        if trimmed == "table" {
+            return table(default);
+        }
+        if let Some(columns) = trimmed.strip_prefix("table ") {
+            return table(columns.trim_start());
+        }
+        let template = parse(&unescape(format))?;
+        let kind = match template.ranges_over_dot() {
+            true => Kind::Whole(template),
+            false => Kind::Rows(template),
+        };
+        Ok(Plan { kind, table: false, headings: false })
+    }
+
+    /// Will the format look at this field?
+    pub fn needs(&self, field: &str) -> bool {
+        match &self.kind {
+            Kind::Json => false,
+            Kind::Whole(_) => true,
+            Kind::Rows(template) => template.uses().has(field),
+        }
+    }
+
+    /// Whether it is `--format json`.
+    pub fn is_json(&self) -> bool {
+        matches!(self.kind, Kind::Json)
+    }
+}
+
+impl<R> Listing<R> {
+    /// Renders `rows`, each on a line of its own.
+    ///
+    /// # Errors
+    /// [`crate::engine::ErrorKind::Invalid`] with Go's message for a field that does not exist and the like.
+    pub fn render(&self, plan: &Plan, rows: &[R]) -> Result<String> {
+        match &plan.kind {
+            Kind::Json => Ok(self.json(rows)),
+            Kind::Whole(template) => {
+                let items = rows.iter().map(|row| self.record(row, &|_| true)).collect();
+                let list = Value::List(Rc::new(template::List { any: false, items }));
+                execute(template, &list)
+            }
+            Kind::Rows(template) => self.rows(template, plan, rows),
+        }
+    }
+
+    fn rows(&self, template: &Template, plan: &Plan, rows: &[R]) -> Result<String> {
+        let uses = template.uses();
+        let mut out = String::new();
+        if plan.headings {
+            out.push_str(&template.execute_headers(&self.headers()).map_err(|e| Error::invalid(e.0))?);
+            out.push('\n');
+        }
+        for row in rows {
+            out.push_str(&execute(template, &self.record(row, &|name| uses.has(name)))?);
+            out.push('\n');
+        }
+        Ok(if plan.table { align(&out) } else { out })
+    }
+
+    fn record(&self, row: &R, wanted: &dyn Fn(&str) -> bool) -> Value {
+        let mut fields = Vec::with_capacity(self.columns.len());
+        for column in self.columns {
+            if !matches!(column.json, Json::Only(_)) && wanted(column.name) {
+                fields.push(Field { name: column.name, value: (column.text)(row), hidden: false });
+            }
+        }
+        if let Some(labels) = self.labels.filter(|_| wanted("Label")) {
+            fields.push(label_method(labels(row)));
+        }
+        Value::Struct(Rc::new(Struct { name: self.name, fields }))
+    }
+
+    fn headers(&self) -> Value {
+        let mut fields: Vec<_> = self
+            .columns
+            .iter()
+            .map(|c| Field { name: c.name, value: Value::from(c.header), hidden: false })
+            .collect();
+        let heading = Value::method(|args| {
+            let name = args.first().and_then(Value::as_str).unwrap_or_default();
+            Ok(name.rsplit('.').next().unwrap_or(name).replace(['-', '_'], " ").into())
+        });
+        fields.push(Field { name: "Label", value: heading, hidden: true });
+        Value::Struct(Rc::new(Struct { name: self.name, fields }))
+    }
+
+    fn json(&self, rows: &[R]) -> String {
+        let items = rows.iter().map(|row| {
+            let fields = self.columns.iter().filter_map(|column| {
+                let value = match column.json {
+                    Json::Same => (column.text)(row),
+                    Json::As(get) | Json::Only(get) => get(row),
+                    Json::Skip => return None,
+                };
+                Some(Field { name: column.name, value, hidden: false })
+            });
+            Value::Struct(Rc::new(Struct { name: self.name, fields: fields.collect() }))
+        });
+        let list = Value::List(Rc::new(template::List { any: false, items: items.collect() }));
+        template::to_json_pretty(&list, 2) + "\n"
+    }
+}
+
+/// `{{.Label "x"}}`: a label's value, empty when there is none.
+fn label_method(labels: BTreeMap<String, String>) -> Field {
+    let value = Value::method(move |args| match args {
+        [Value::Str(name)] => Ok(labels.get(&**name).cloned().unwrap_or_default().into()),
+        args => Err(format!("wrong number of args for Label: want 1 got {}", args.len())),
+    });
+    Field { name: "Label", value, hidden: true }
+}
+
+fn parse(text: &str) -> Result<Template> {
+    Template::parse(text).map_err(|e| Error::invalid(e.0))
+}
+
+fn execute(template: &Template, data: &Value) -> Result<String> {
+    template.execute(data).map_err(|e| Error::invalid(e.0))
+}
+
+/// `\t` and `\n` outside of actions, as a shell's single quotes leave them.
+pub fn unescape(format: &str) -> String {
+    let mut out = String::with_capacity(format.len());
+    let mut rest = format;
+    while let Some(open) = rest.find("{{") {
+        out.push_str(&replace_escapes(&rest[..open]));
+        let end = rest[open..].find("}}").map_or(rest.len(), |end| open + end + 2);
+        out.push_str(&rest[open..end]);
+        rest = &rest[end..];
+    }
+    out + &replace_escapes(rest)
+}
+
+fn replace_escapes(text: &str) -> String {
+    text.replace("\\t", "\t").replace("\\n", "\n")
+}
+
+/// Aligns tab-separated cells as podman does: columns at least 12 wide with the two spaces between them.
+fn align(text: &str) -> String {
+    let mut writer = tabwriter::TabWriter::new(Vec::new()).minwidth(10).padding(2);
+    let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
+    match (written, writer.into_inner()) {
+        (Ok(()), Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    struct Boat {
+        id: &'static str,
+        name: &'static str,
+        labels: BTreeMap<String, String>,
+    }
+
+    const LISTING: Listing<Boat> = Listing {
+        name: "boat",
+        columns: &[
+            Column {
+                name: "ID",
+                header: "BOAT ID",
+                text: |b| b.id.into(),
+                json: Json::As(|b| format!("full-{}", b.id).into()),
+            },
+            Column { name: "Name", header: "NAME", text: |b| b.name.into(), json: Json::Same },
+            Column { name: "Size", header: "SIZE", text: |b| (b.name.len() as i64).into(), json: Json::Skip },
+            Column { name: "Extra", header: "", text: |_| Value::Missing, json: Json::Only(|_| true.into()) },
+        ],
+        labels: Some(|b| b.labels.clone()),
+    };
+
+    fn render(format: Option<&str>) -> String {
+        let labels = BTreeMap::from([("com.x.owner-name".to_owned(), "ann".to_owned())]);
+        let boats = [
+            Boat { id: "a1", name: "coracle", labels },
+            Boat { id: "b2", name: "a much longer name", labels: BTreeMap::new() },
+        ];
+        match Plan::new(format, "{{.ID}}\t{{.Name}}", true).and_then(|plan| LISTING.render(&plan, &boats)) {
+            Ok(text) => text,
+            Err(e) => format!("Error: {e}"),
+        }
+    }
+
+    #[test]
+    fn one_declaration_gives_every_output() {
+        let table = "BOAT ID     NAME\na1          coracle\nb2          a much longer name\n";
+        let json = "[\n  {\n    \"ID\": \"full-a1\",\n    \"Name\": \"coracle\",\n    \"Extra\": true\n  },\n  {\n    \"ID\": \"full-b2\",\n    \"Name\": \"a much longer name\",\n    \"Extra\": true\n  }\n]\n";
+        let unknown =
+            "Error: template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *boat";
+        let cases = [
+            (None, table),
+            (Some("table"), table),
+            (Some(r"table {{.ID}}\t{{.Name}}"), table),
+            (Some("table {{.ID}} {{upper .Name}}"), "BOAT ID NAME\na1 CORACLE\nb2 A MUCH LONGER NAME\n"),
+            (
+                Some(r#"table {{.ID}}\t{{.Label "com.x.owner-name"}}"#),
+                "BOAT ID     owner name\na1          ann\nb2          \n",
+            ),
+            (Some(r"{{.ID}}\t{{.Size}}\n"), "a1\t7\n\nb2\t18\n\n"),
+            (Some(r#"{{.ID}}{{"\n"}}"#), "a1\n\nb2\n\n"),
+            (
+                Some("{{json .}}"),
+                "{\"ID\":\"a1\",\"Name\":\"coracle\",\"Size\":7}\n{\"ID\":\"b2\",\"Name\":\"a much longer name\",\"Size\":18}\n",
+            ),
+            (Some("{{range .}}{{.ID}},{{end}}"), "a1,b2,"),
+            (Some("json"), json),
+            (Some("{{.Nope}}"), unknown),
+            (Some("{{.ID"), "Error: template: :1: unclosed action"),
+        ];
+        for (format, expected) in cases {
+            assert_eq!(render(format), expected, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_tells_what_it_needs() {
+        let needs = |format: Option<&str>| Plan::new(format, "{{.ID}}", true).unwrap().needs("Size");
+        assert!(!needs(None) && !needs(Some("{{.Name}}")));
+        assert!(
+            needs(Some("{{.Size}}")) && needs(Some("{{json .}}")) && needs(Some("{{range .}}{{.ID}}{{end}}"))
+        );
+    }
+}
