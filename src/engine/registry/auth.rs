@@ -30,7 +30,8 @@ pub fn challenges(header: &str) -> Vec<Challenge> {
     for item in split_outside_quotes(header) {
         let item = item.trim();
         let (head, tail) = item.split_once(char::is_whitespace).unwrap_or((item, ""));
-        let (scheme, parameter) = if head.contains('=') { (None, item) } else { (Some(head), tail.trim()) };
+        let is_parameter = head.contains('=') || tail.trim_start().starts_with('=');
+        let (scheme, parameter) = if is_parameter { (None, item) } else { (Some(head), tail.trim()) };
         if let Some(scheme) = scheme.filter(|s| !s.is_empty()) {
             found.push(Challenge { scheme: scheme.to_ascii_lowercase(), parameters: Vec::new() });
         }
