@@ -55,8 +55,10 @@ pub struct Cli {
 }
 
 /// Every command at the top level.
+#[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
 enum Command {
+    Attach(container::attach::AttachArgs),
     /// Work with containers
     #[command(subcommand)]
     Container(container::ContainerCommand),
@@ -71,6 +73,7 @@ enum Command {
 impl Command {
     fn run(self, cx: &Context) -> Result<Exit> {
         match self {
+            Self::Attach(args) => container::attach::run(cx, args),
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
             Self::System(command) => command.run(cx),

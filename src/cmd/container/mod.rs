@@ -1,22 +1,29 @@
 //! Commands on containers, one file each.
 
 pub mod attach;
+pub mod detach_keys;
 pub mod exec;
 pub mod inspect;
 pub mod logs;
 pub mod ps;
+pub mod streams;
 
 use super::{Context, Exit};
 use crate::engine::Result;
 use clap::Subcommand;
 
-/// Commands of `coracle container`.
+/// Commands of `coracle container`; what each does is said by its arguments.
+#[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
-pub enum ContainerCommand {}
+pub enum ContainerCommand {
+    Attach(attach::AttachArgs),
+}
 
 impl ContainerCommand {
     /// Runs it.
-    pub fn run(self, _: &Context) -> Result<Exit> {
-        match self {}
+    pub fn run(self, cx: &Context) -> Result<Exit> {
+        match self {
+            Self::Attach(args) => attach::run(cx, args),
+        }
     }
 }

@@ -212,6 +212,11 @@ pub fn environment(config: &Config) -> Vec<(String, String)> {
     {
         env.push(("DBUS_SESSION_BUS_ADDRESS".to_owned(), bus.clone()));
     }
+    if config.rootless() {
+        // The exit command starts inside our user namespace, where the caller's IDs are not to be seen.
+        env.push(("_CONTAINERS_ROOTLESS_UID".to_owned(), config.env.uid.to_string()));
+        env.push(("_CONTAINERS_ROOTLESS_GID".to_owned(), config.env.gid.to_string()));
+    }
     let path = vars.get("PATH").filter(|path| !path.is_empty());
     env.push(("PATH".to_owned(), path.cloned().unwrap_or_else(|| process::PROGRAM_DIRECTORIES.join(":"))));
     let configured = config.containers.engine.conmon_env_vars.values.iter();

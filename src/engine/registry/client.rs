@@ -92,7 +92,8 @@ impl Client {
         let host = match hosts.iter().find(|h| h.serves(name, insecure, credentials.as_ref())) {
             Some(host) => Arc::clone(host),
             None => {
-                let host = Host::new(name, insecure, &certificates, credentials, &self.env, self.options.retry)?;
+                let host =
+                    Host::new(name, insecure, &certificates, credentials, &self.env, self.options.retry)?;
                 hosts.push(Arc::new(host));
                 Arc::clone(&hosts[hosts.len() - 1])
             }
@@ -174,9 +175,9 @@ impl Repository {
                 source.wrap(format!("manifest for {name}{separator}{tag_or_digest} not found"))
             }
             ErrorKind::NotFound => e.wrap(format!("repository {name} not found")),
-            ErrorKind::Unauthorized => {
-                e.wrap(format!("pull access denied for {name}, repository does not exist or may require 'docker login'"))
-            }
+            ErrorKind::Unauthorized => e.wrap(format!(
+                "pull access denied for {name}, repository does not exist or may require 'docker login'"
+            )),
             _ => e,
         }
     }
@@ -207,7 +208,12 @@ impl Repository {
     }
 
     /// Opens the body of a blob at an offset.
-    pub(super) async fn open_blob(&self, digest: &Digest, offset: u64, foreign: &[String]) -> Result<reqwest::Response> {
+    pub(super) async fn open_blob(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        foreign: &[String],
+    ) -> Result<reqwest::Response> {
         let path = format!("{}/blobs/{digest}", self.path);
         let answer = self.host.get(&Get { path: &path, scope: &self.scope, accept: None, offset }).await?;
         if answer.status().is_success() {
@@ -310,7 +316,10 @@ mod tests {
 
     #[test]
     fn pages_are_linked_by_path() {
-        assert_eq!(next_page("</v2/a/tags/list?last=x&n=1>; rel=\"next\"").as_deref(), Some("a/tags/list?last=x&n=1"));
+        assert_eq!(
+            next_page("</v2/a/tags/list?last=x&n=1>; rel=\"next\"").as_deref(),
+            Some("a/tags/list?last=x&n=1")
+        );
         assert_eq!(next_page("<http://h/v2/a>; rel=\"prev\""), None);
     }
 }

@@ -13,9 +13,9 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::auth::{Challenge, Token, TokenAnswer, challenges};
+use crate::engine::config::Environment;
 use crate::engine::config::auth::Credentials;
 use crate::engine::config::certs::HostCertificates;
-use crate::engine::config::Environment;
 use crate::engine::{Error, ErrorKind, Result};
 
 /// How requests are repeated.
@@ -229,7 +229,10 @@ impl Host {
         let cause = root_cause(e);
         let error = Error::new(ErrorKind::Network, format!("cannot reach registry {}", self.name));
         let lower = cause.to_lowercase();
-        let error = if ["certificate", "unknownissuer", "handshake", "alert"].iter().any(|w| lower.contains(w)) {
+        let error = if ["certificate", "unknownissuer", "handshake", "alert"]
+            .iter()
+            .any(|w| lower.contains(w))
+        {
             error.with_source(cause).with_hint(format!(
                 "put the CA of the registry into /etc/containers/certs.d/{}/ca.crt, or pass --tls-verify=false",
                 self.name
@@ -247,7 +250,10 @@ impl Host {
     }
 
     fn silent(&self) -> Error {
-        Error::new(ErrorKind::Timeout, format!("registry {} did not answer in {:?}", self.name, self.retry.stall))
+        Error::new(
+            ErrorKind::Timeout,
+            format!("registry {} did not answer in {:?}", self.name, self.retry.stall),
+        )
     }
 
     /// Remembers what the host wants and forgets a token it refused. `false`: nothing can be offered.
@@ -293,7 +299,9 @@ impl Host {
     }
 
     async fn fetch_token(&self, challenge: &Challenge, scheme: &str, scope: &str) -> Result<Token> {
-        let bad = |why: String| Error::new(ErrorKind::Unauthorized, format!("token service of {}: {why}", self.name));
+        let bad = |why: String| {
+            Error::new(ErrorKind::Unauthorized, format!("token service of {}: {why}", self.name))
+        };
         let realm = challenge.get("realm").ok_or_else(|| bad("the registry does not name it".into()))?;
         let mut url = Url::parse(realm).map_err(|e| bad(format!("{realm:?}: {e}")))?;
         if url.scheme() != "https" && !(url.scheme() == "http" && (scheme == "http" || self.insecure)) {
@@ -359,8 +367,11 @@ impl Host {
                     Some(Credentials::IdentityToken(_)) => " with the stored identity token".to_owned(),
                     None => String::new(),
                 };
-                Error::new(ErrorKind::Unauthorized, format!("registry {} denies access{who}: {text}", self.name))
-                    .with_hint(format!("log in to {} first, or pass --creds USER:PASSWORD", self.name))
+                Error::new(
+                    ErrorKind::Unauthorized,
+                    format!("registry {} denies access{who}: {text}", self.name),
+                )
+                .with_hint(format!("log in to {} first, or pass --creds USER:PASSWORD", self.name))
             }
             StatusCode::NOT_FOUND => Error::not_found(format!("registry {}: {text}", self.name)),
             _ => Error::new(ErrorKind::Network, format!("registry {}: {text}", self.name)),
@@ -389,9 +400,10 @@ pub async fn bounded_body(mut answer: Response, limit: usize) -> Result<Vec<u8>>
     let url = answer.url().clone();
     let mut body = Vec::new();
     loop {
-        let chunk = answer.chunk().await.map_err(|e| {
-            Error::new(ErrorKind::Network, format!("read {url}")).with_source(root_cause(&e))
-        })?;
+        let chunk = answer
+            .chunk()
+            .await
+            .map_err(|e| Error::new(ErrorKind::Network, format!("read {url}")).with_source(root_cause(&e)))?;
         let Some(chunk) = chunk else { return Ok(body) };
         if body.len() + chunk.len() > limit {
             return Err(Error::corrupt(format!("{url}: the answer is larger than {limit} bytes")));
@@ -412,7 +424,8 @@ fn http_client(
     env: &Environment,
     retry: Retry,
 ) -> Result<HttpClient> {
-    let bad = |e: reqwest::Error| Error::invalid(format!("TLS set-up for {name}")).with_source(root_cause(&e));
+    let bad =
+        |e: reqwest::Error| Error::invalid(format!("TLS set-up for {name}")).with_source(root_cause(&e));
     let mut builder = HttpClient::builder()
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())
@@ -429,7 +442,9 @@ fn http_client(
     if let Some(pem) = &certificates.identity {
         builder = builder.identity(reqwest::Identity::from_pem(pem).map_err(bad)?);
     }
-    for (scheme, variables) in [("http", ["http_proxy", "HTTP_PROXY"]), ("https", ["https_proxy", "HTTPS_PROXY"])] {
+    for (scheme, variables) in
+        [("http", ["http_proxy", "HTTP_PROXY"]), ("https", ["https_proxy", "HTTPS_PROXY"])]
+    {
         let Some(proxy) = variables.iter().find_map(|v| env.var(v)) else { continue };
         let proxy = match scheme {
             "http" => reqwest::Proxy::http(proxy),
@@ -444,7 +459,8 @@ fn http_client(
 }
 
 fn header(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).map_err(|_| Error::invalid("credentials hold characters that HTTP does not allow"))
+    HeaderValue::from_str(text)
+        .map_err(|_| Error::invalid("credentials hold characters that HTTP does not allow"))
 }
 
 fn basic(user: &str, password: &str) -> String {
@@ -534,7 +550,10 @@ mod tests {
     fn error_documents_are_quoted_without_control_characters() {
         let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown\u001b[31m"}]}"#;
         assert_eq!(error_text(body).unwrap(), "manifest unknown: manifest unknown[31m");
-        assert_eq!(error_text(br#"{"details":"incorrect username or password"}"#).unwrap(), "incorrect username or password");
+        assert_eq!(
+            error_text(br#"{"details":"incorrect username or password"}"#).unwrap(),
+            "incorrect username or password"
+        );
         assert!(error_text(b"<html>").is_none());
     }
 

@@ -124,8 +124,10 @@ impl Document {
         let is_manifest = parsed.config.is_some() || parsed.layers.is_some();
         let is_index = parsed.manifests.is_some();
         if parsed.schema_version == Some(1) || parsed.fs_layers.is_some() {
-            return Err(Error::unsupported("the image is in Docker's manifest version 2 schema 1, which is obsolete")
-                .with_hint("pull it and push it again with a current tool, which converts it"));
+            return Err(Error::unsupported(
+                "the image is in Docker's manifest version 2 schema 1, which is obsolete",
+            )
+            .with_hint("pull it and push it again with a current tool, which converts it"));
         }
         if is_manifest && is_index {
             return Err(bad("the document is both a manifest and an index".into()));
@@ -258,7 +260,9 @@ mod tests {
     #[test]
     fn an_instance_is_chosen_and_a_missing_one_lists_what_there_is() {
         let instance = |arch: &str, variant: &str, size: u32| {
-            format!(r#"{{"digest":"D","size":{size},"platform":{{"os":"linux","architecture":"{arch}","variant":"{variant}"}}}}"#)
+            format!(
+                r#"{{"digest":"D","size":{size},"platform":{{"os":"linux","architecture":"{arch}","variant":"{variant}"}}}}"#
+            )
         };
         let unknown = r#"{"digest":"D","size":9,"platform":{"os":"unknown","architecture":"unknown"}}"#;
         let text = format!(

@@ -56,7 +56,9 @@ impl PlatformRequest {
             [one] if known_os(one) => Ok(Self { os: part(one)?, ..Self::default() }),
             [one] if known_architecture(one) => Ok(Self { architecture: part(one)?, ..Self::default() }),
             [os, arch] => Ok(Self { os: part(os)?, architecture: part(arch)?, variant: None }),
-            [os, arch, variant] => Ok(Self { os: part(os)?, architecture: part(arch)?, variant: part(variant)? }),
+            [os, arch, variant] => {
+                Ok(Self { os: part(os)?, architecture: part(arch)?, variant: part(variant)? })
+            }
             _ => Err(bad()),
         }
     }
@@ -199,7 +201,11 @@ mod tests {
 
     #[test]
     fn an_image_without_a_variant_is_accepted() {
-        let image = |architecture: &str| Platform { architecture: architecture.into(), os: "linux".into(), ..Platform::default() };
+        let image = |architecture: &str| Platform {
+            architecture: architecture.into(),
+            os: "linux".into(),
+            ..Platform::default()
+        };
         assert!(PlatformRequest::default().accepts(&image(host_architecture())));
         assert!(PlatformRequest::default().accepts(&Platform::default()));
         assert!(!PlatformRequest::parse("linux/arm/v6").unwrap().accepts(&image("s390x")));
