@@ -28,26 +28,47 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode
 
 /// [`open_in_root`] with the bare errno, for callers that expect one.
 pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
-    static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
+    match openat2(root, path, flags, mode, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
+        Some(result) => result,
+        None => walk(root, path, flags | OFlags::CLOEXEC, mode),
+    }
+}
+
+/// [`open`] for callers that want to know of symbolic links on the way: any one is `ELOOP`. On a kernel without
+/// openat2 every path is.
+pub fn open_without_links(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    openat2(root, path, flags, Mode::empty(), resolve).unwrap_or(Err(Errno::LOOP))
+}
+
+/// `None`: there is no openat2 here.
+fn openat2(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+    resolve: ResolveFlags,
+) -> Option<rustix::io::Result<OwnedFd>> {
+    static ABSENT: AtomicBool = AtomicBool::new(false);
+    if ABSENT.load(Ordering::Relaxed) {
+        return None;
+    }
     // openat2 refuses a mode without a creating flag.
     let mode = if flags.intersects(OFlags::CREATE | OFlags::TMPFILE) { mode } else { Mode::empty() };
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    if !NO_OPENAT2.load(Ordering::Relaxed) {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, mode, resolve) {
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                // Absent before Linux 5.6, and refused with EPERM by old seccomp profiles around us.
-                Err(Errno::NOSYS | Errno::PERM) => break,
-                other => return other,
-            }
+    loop {
+        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, mode, resolve) {
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            // Absent before Linux 5.6, and refused with EPERM by old seccomp profiles around us.
+            Err(Errno::NOSYS | Errno::PERM) => break,
+            other => return Some(other),
         }
-        if rustix::fs::openat2(root, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).is_ok() {
-            return Err(Errno::PERM);
-        }
-        NO_OPENAT2.store(true, Ordering::Relaxed);
     }
-    walk(root, path, flags | OFlags::CLOEXEC, mode)
+    if rustix::fs::openat2(root, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).is_ok() {
+        return Some(Err(Errno::PERM));
+    }
+    ABSENT.store(true, Ordering::Relaxed);
+    None
 }
 
 /// [`open`] without openat2: component by component over `O_PATH` descriptors, links read and spliced by us.

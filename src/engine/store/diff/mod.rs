@@ -10,11 +10,29 @@
 //!
 //! Called by the store's layer staging; writes only below the directory, and to the tar-split writer, it is given.
 
-use std::io::{Read, Write};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
 
 use crate::engine::spec::IdMapping;
-use crate::engine::{Digest, Error, Result};
+use crate::engine::{Digest, Error, ErrorKind, Result};
+
+mod compression;
+mod contents;
+mod crc64;
+mod extract;
+mod metadata;
+mod parents;
+mod path;
+mod pipe;
+mod reassemble;
+mod tar;
+mod tarsplit;
+#[cfg(test)]
+mod tests;
+
+pub use reassemble::reassemble;
 
 /// How a layer's deletions (`.wh.NAME`, `.wh..wh..opq`) become something on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,24 +141,116 @@ pub struct Applied {
     pub compression: Compression,
 }
 
+/// Docker's names for them.
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Xz => "xz",
+        })
+    }
+}
+
 /// Unpacks `blob` into `dir` (an open directory, private to the caller) and writes the gzip-compressed tar-split.
 ///
 /// Reads `blob` to its end on a thread of its own. On an error the directory holds part of a layer: drop it.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] for an archive that is malformed, too large, or that reaches outside of the layer;
+/// a failure of `blob` that is an [`Error`] inside an [`io::Error`] comes back as that.
 pub fn apply(
     blob: impl Read + Send,
     dir: BorrowedFd<'_>,
     tar_split_gz: impl Write,
     options: &ApplyOptions,
 ) -> Result<Applied> {
-    let _ = (blob, dir, tar_split_gz, options);
-    Err(Error::unsupported("apply a layer"))
+    std::thread::scope(|scope| {
+        let (producer, consumer) = pipe::pipe(options.limits.max_size);
+        let producer = std::thread::Builder::new()
+            .name("layer-reader".to_owned())
+            .spawn_scoped(scope, move || producer.run(blob))
+            .map_err(|e| Error::os("start a thread", e))?;
+        let unpacked = unpack(consumer, dir, tar_split_gz, options);
+        let blob = producer.join().map_err(|_| Error::corrupt("the layer's reader panicked"))?;
+        // What the producer met reached us through the pipe.
+        let unpacked = unpacked?;
+        let blob = blob?;
+        Ok(Applied {
+            blob_digest: blob.digest.unwrap_or_else(|| unpacked.diff_id.clone()),
+            blob_size: blob.size,
+            compression: blob.compression,
+            diff_id: unpacked.diff_id,
+            diff_size: unpacked.diff_size,
+            uids: unpacked.uids.into_iter().collect(),
+            gids: unpacked.gids.into_iter().collect(),
+        })
+    })
 }
 
-/// Writes the very tar that was once applied, from its tar-split and the directory.
-///
-/// # Errors
-/// [`crate::engine::ErrorKind::Corrupt`] when a file is not what it was when the layer was applied.
-pub fn reassemble(tar_split_gz: impl Read, dir: BorrowedFd<'_>, out: impl Write) -> Result<()> {
-    let _ = (tar_split_gz, dir, out);
-    Err(Error::unsupported("reassemble a layer"))
+struct Unpacked {
+    diff_id: Digest,
+    diff_size: u64,
+    uids: BTreeSet<u32>,
+    gids: BTreeSet<u32>,
+}
+
+fn unpack(
+    stream: pipe::Consumer,
+    dir: BorrowedFd<'_>,
+    tar_split_gz: impl Write,
+    options: &ApplyOptions,
+) -> Result<Unpacked> {
+    let mut split = tarsplit::Writer::new(tar_split_gz);
+    let mut reader = tar::Reader::new(stream, &options.limits);
+    let mut extractor = extract::Extractor::new(dir, options);
+    let (mut uids, mut gids) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(entry) = reader.next(&mut split)? {
+        let path = path::clean(&entry.name)?;
+        let is_mark = parents::split(&path).1.starts_with(b".wh.");
+        if !is_mark {
+            // As upstream records them, whatever does not fit cut off.
+            uids.insert(entry.uid as u32);
+            gids.insert(entry.gid as u32);
+        }
+        let is_new = split.is_new(&path)?;
+        if is_new && !is_mark && entry.sparse.is_none() {
+            let mut contents = contents::Contents::on_disk(&mut reader);
+            extractor.entry(&entry, &path, &mut contents)?;
+            let (crc, size) = contents.finish()?;
+            split.file(&entry.name, size, (size > 0).then_some(crc))?;
+        } else {
+            if is_new {
+                split.file(&entry.name, 0, None)?;
+            }
+            let mut contents = contents::Contents::in_split(&mut reader, &mut split);
+            extractor.entry(&entry, &path, &mut contents)?;
+            contents.finish()?;
+        }
+    }
+    reader.rest(&mut split)?;
+    extractor.finish()?;
+    split.finish()?;
+    let (diff_id, diff_size) = reader.into_inner().finish();
+    Ok(Unpacked { diff_id, diff_size, uids, gids })
+}
+
+/// A failure of ours that travelled inside an I/O error, or what the I/O error itself means.
+fn from_io(e: io::Error) -> Error {
+    let e = match e.downcast::<Error>() {
+        Ok(ours) => return ours,
+        Err(e) => e,
+    };
+    if e.raw_os_error().is_some() {
+        return Error::os("read the layer", e);
+    }
+    let kind = match e.kind() {
+        io::ErrorKind::TimedOut
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe => ErrorKind::Network,
+        _ => ErrorKind::Corrupt,
+    };
+    Error::new(kind, e.to_string())
 }

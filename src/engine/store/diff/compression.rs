@@ -1,0 +1,50 @@
+//! Which compression a blob has, and its inverse.
+
+use std::io::{self, BufRead, Read};
+
+use crate::engine::{Error, Result};
+
+use super::Compression;
+
+/// The largest Zstandard window we allocate, as a power of two: what `zstd --ultra` makes.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// Memory that an xz stream may ask for; `xz -9` asks for 65 MiB.
+const XZ_MEMORY: u64 = 128 << 20;
+
+/// Bytes of a blob that [`detect`] wants to see.
+pub const MAGIC_LEN: usize = 6;
+
+/// Tells the compression from the first bytes (fewer than [`MAGIC_LEN`] only when the blob is shorter).
+pub fn detect(start: &[u8]) -> Result<Compression> {
+    Ok(match start {
+        [0x1f, 0x8b, 0x08, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+        // A skippable frame may come first (RFC 8878, 3.1.2).
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        [0xfd, b'7', b'z', b'X', b'Z', 0x00, ..] => Compression::Xz,
+        [b'B', b'Z', b'h', ..] => {
+            return Err(Error::unsupported("bzip2-compressed layers are not supported"));
+        }
+        _ => Compression::None,
+    })
+}
+
+/// A reader of what `blob` compresses. It ends where the last member or frame ends; bytes after that which begin no
+/// further one are an error.
+pub fn decoder<'a, R: BufRead + 'a>(compression: Compression, blob: R) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match compression {
+        Compression::None => Box::new(blob),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(blob)),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(blob)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            Box::new(decoder)
+        }
+        Compression::Xz => {
+            let stream =
+                liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(blob, stream))
+        }
+    })
+}
