@@ -43,7 +43,7 @@ lint: ## Formatting, clippy, documentation, licences
 
 bench: test-deps ## Measure beside podman and a bare crun
 	@$(CARGO) build --profile $(PROFILE)
-	@benches/run $(BINARY)
+	@CORACLE_BINARY=$(abspath $(BINARY)) $(CARGO) bench --profile dev --bench compare -- $(BENCHFLAGS)
 
 fuzz: ## Fuzz every target for FUZZ_TIME seconds
 	@scripts/fuzz $(FUZZ_TIME)

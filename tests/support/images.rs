@@ -208,15 +208,17 @@ pub fn version(name: &str) -> Option<u32> {
 }
 
 /// One layer: busybox with its applets, and the few files that programs expect.
-fn busybox() -> Image {
+pub fn busybox() -> Image {
     Image::new([Layer::gzip(&busybox_tar())], json!({"Cmd": ["sh"], "Env": ["PATH=/bin:/usr/bin:/sbin"]}))
 }
 
-fn busybox_tar() -> Vec<u8> {
+/// The archive of its layer.
+pub fn busybox_tar() -> Vec<u8> {
     Tarball::of(busybox_entries()).finish()
 }
 
-fn busybox_entries() -> Vec<Entry> {
+/// What is in it.
+pub fn busybox_entries() -> Vec<Entry> {
     let busybox = program("busybox").expect("busybox-static");
     let list = Command::new(&busybox).arg("--list").output().unwrap();
     let mut entries: Vec<Entry> =

@@ -25,7 +25,7 @@ mod tarball;
 
 pub use command::{Cmd, Outcome, Running};
 pub use http::{Response, request};
-pub use images::{Image, Layer};
+pub use images::{Image, Layer, busybox, busybox_entries, busybox_tar, digest};
 pub use pty::Pty;
 pub use registry::{Options as RegistryOptions, Registry, registry};
 pub use sandbox::{Sandbox, Who};
@@ -60,6 +60,11 @@ pub fn skip(missing: &Missing) {
     assert!(std::env::var_os("CI").is_none(), "{name} needs {}, and nothing may be skipped here", missing.0);
     // Not eprintln!, which the test harness would swallow.
     let _ = writeln!(std::io::stderr(), "test {name} ... skipped: needs {}", missing.0);
+}
+
+/// The program that is tested: the one that cargo built with the tests, or `CORACLE_BINARY`.
+pub fn binary() -> PathBuf {
+    std::env::var_os("CORACLE_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_coracle").into(), PathBuf::from)
 }
 
 /// The directories in which programs are looked for and that tests' children get as `PATH`.

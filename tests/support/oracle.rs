@@ -7,18 +7,27 @@ use super::{Cmd, Missing, Sandbox, cgroups, program};
 impl Sandbox {
     /// `podman ARGUMENTS` as the sandbox's user on the sandbox's store.
     pub fn podman<S: Into<OsString>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Cmd, Missing> {
-        let mut command = self
-            .command([program("podman")?])
-            .args(self.store_flags())
-            .args(["--storage-driver", "overlay", "--events-backend", "file", "--cgroup-manager", "cgroupfs"])
-            .arg("--tmpdir")
-            .arg(self.path("tmp/libpod"))
-            .env("CONTAINERS_CONF", self.path("conf/podman.conf"));
+        Ok(self
+            .command(self.podman_line()?)
+            .args(arguments)
+            .env("CONTAINERS_CONF", self.path("conf/podman.conf")))
+    }
+
+    /// podman and the flags that lead it to the sandbox's store.
+    pub fn podman_line(&self) -> Result<Vec<OsString>, Missing> {
+        let mut line: Vec<OsString> = vec![program("podman")?.into()];
+        line.extend(self.store_flags());
+        for word in
+            ["--storage-driver", "overlay", "--events-backend", "file", "--cgroup-manager", "cgroupfs"]
+        {
+            line.push(word.into());
+        }
+        line.extend(["--tmpdir".into(), self.path("tmp/libpod").into()]);
         // crun refuses to work there.
         if cgroups() == "hybrid" {
-            command = command.args(["--runtime", "runc"]);
+            line.extend(["--runtime", "runc"].map(Into::into));
         }
-        Ok(command.args(arguments))
+        Ok(line)
     }
 
     /// `buildah ARGUMENTS` likewise.

@@ -58,7 +58,7 @@ impl Sandbox {
         sandbox.mode(&sandbox.path("xdg"), 0o700);
         // The build directory may be out of the user's reach; a link cannot help, a copy costs too much.
         let binary = sandbox.path("bin/coracle");
-        if fs::hard_link(env!("CARGO_BIN_EXE_coracle"), &binary).is_err() {
+        if fs::hard_link(super::binary(), &binary).is_err() {
             std::os::unix::fs::symlink(shared_binary(), &binary).unwrap();
         }
         sandbox.write("conf/policy.json", r#"{"default":[{"type":"insecureAcceptAnything"}]}"#);
@@ -165,7 +165,16 @@ impl Sandbox {
             full.extend(["--init-groups", "--inh-caps=-all"].map(Into::into));
         }
         full.extend(argv.into_iter().map(Into::into));
-        let mut command = Cmd::new(full, self.path("work"))
+        self.with_environment(full)
+    }
+
+    /// The same without setpriv(1) in front, which takes time where time is measured; the caller changes the user.
+    pub fn direct<S: Into<OsString>>(&self, argv: impl IntoIterator<Item = S>) -> Cmd {
+        self.with_environment(argv.into_iter().map(Into::into).collect())
+    }
+
+    fn with_environment(&self, argv: Vec<OsString>) -> Cmd {
+        let mut command = Cmd::new(argv, self.path("work"))
             .env("PATH", PATH)
             .env("HOME", self.path("home"))
             .env("USER", &self.user)
@@ -267,13 +276,13 @@ fn shared_binary() -> &'static Path {
         let directory =
             PathBuf::from(format!("/var/tmp/coracle-test-bin.{}", rustix::process::geteuid().as_raw()));
         fs::create_dir_all(&directory).unwrap();
-        let original = Path::new(env!("CARGO_BIN_EXE_coracle"));
-        let built = fs::metadata(original).unwrap().modified().unwrap();
+        let original = super::binary();
+        let built = fs::metadata(&original).unwrap().modified().unwrap();
         let since = built.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
         let copy = directory.join(format!("coracle-{since}"));
         if !copy.exists() {
             let partial = directory.join(format!("partial-{}", std::process::id()));
-            fs::copy(original, &partial).unwrap();
+            fs::copy(&original, &partial).unwrap();
             fs::rename(&partial, &copy).unwrap();
         }
         copy
