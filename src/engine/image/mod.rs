@@ -5,10 +5,14 @@
 //! removing does. Called by commands, and by `container` for the image of a container.
 
 pub mod config;
+mod hello;
+pub mod layers;
 pub mod lookup;
+pub mod pull;
 
 pub use config::{Healthcheck, History, ImageConfig, RunConfig};
 pub use lookup::{Found, find};
+pub use pull::{PullPolicy, PullRequest, PulledImage, Progress, Silent, ensure, pull};
 
 use crate::engine::store::ImageRecord;
 use crate::engine::{Context, Engine, Result};

@@ -1,0 +1,354 @@
+//! The layers of one image on their way into the store: fetched, verified, inflated and unpacked in one stream each,
+//! several at a time, no blob ever on disk.
+//!
+//! The chain of layer IDs is known from the image's configuration before a byte is fetched, so a layer that is here is
+//! found by its ID. The blobs of the others are locked across processes for as long as it takes: whoever waits finds
+//! the layers done. Nothing is visible before the store commits what [`bring`] returns; dropping it removes everything.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::ImageConfig;
+use super::pull::{LayerInfo, Progress};
+use crate::engine::digest::Algorithm;
+use crate::engine::registry::{BlobReader, Descriptor, Manifest, Repository};
+use crate::engine::store::diff::{self, Applied, ApplyOptions, Compression, Whiteouts};
+use crate::engine::store::{BlobLocks, LayerCompression, NewLayer, StagedLayer};
+use crate::engine::{Context, Digest, Engine, Error, Result};
+use crate::failpoint;
+
+/// Downloads at a time unless configured (containers.conf `image_parallel_copies`).
+const PARALLEL: u32 = 6;
+
+/// One layer of an image.
+#[derive(Clone, Debug)]
+pub struct ChainLayer {
+    /// Its ID in the store.
+    pub id: String,
+    /// The layer below.
+    pub parent: Option<String>,
+    /// What its archive must hash to.
+    pub diff_id: Digest,
+    /// Its blob.
+    pub blob: Descriptor,
+}
+
+/// Where blobs come from.
+pub enum Origin<'a> {
+    /// A registry.
+    Registry(&'a Repository),
+    /// Memory: one blob per layer.
+    Memory(&'a [Vec<u8>]),
+}
+
+/// Layers ready to be committed, lowest first, with the locks on their blobs.
+#[derive(Debug)]
+pub struct Brought {
+    /// What [`crate::engine::store::Store::commit_image`] takes.
+    pub staged: Vec<(StagedLayer, NewLayer)>,
+    /// To be dropped after the commit.
+    pub locks: Option<BlobLocks>,
+}
+
+/// The layers of an image with their IDs (containers/image `storage/storage_dest.go`: `layerID`).
+///
+/// `Corrupt` if manifest and configuration disagree about their number.
+pub fn chain(manifest: &Manifest, config: &ImageConfig) -> Result<Vec<ChainLayer>> {
+    let diff_ids = &config.rootfs.diff_ids;
+    if diff_ids.len() != manifest.layers.len() {
+        return Err(Error::corrupt(format!(
+            "the image's configuration has {} DiffIDs, its manifest {} layers",
+            diff_ids.len(),
+            manifest.layers.len()
+        )));
+    }
+    let mut chain: Vec<ChainLayer> = Vec::with_capacity(diff_ids.len());
+    for (diff_id, blob) in diff_ids.iter().zip(&manifest.layers) {
+        let parent = chain.last().map(|l| l.id.clone());
+        let id = match &parent {
+            None => diff_id.hex().to_owned(),
+            Some(parent) => Digest::sha256(format!("{parent}+{}", diff_id.hex()).as_bytes()).hex().to_owned(),
+        };
+        if blob.media_type.contains("encrypted") {
+            return Err(Error::unsupported(format!("layer {} is encrypted", blob.digest)));
+        }
+        chain.push(ChainLayer { id, parent, diff_id: diff_id.clone(), blob: blob.clone() });
+    }
+    Ok(chain)
+}
+
+/// Brings every layer of the chain that is not here.
+pub fn bring(engine: &Engine, chain: &[ChainLayer], origin: &Origin<'_>, progress: &dyn Progress) -> Result<Brought> {
+    let mut present = present(engine, chain);
+    let locks = if present < chain.len() {
+        let digests: Vec<Digest> = chain[present..].iter().map(|l| l.blob.digest.clone()).collect();
+        let locks = engine.store.lock_blobs(&digests)?;
+        // Somebody may have brought them while we waited.
+        present = self::present(engine, chain);
+        Some(locks)
+    } else {
+        None
+    };
+    failpoint!("pull.blobs-locked");
+    let infos: Vec<LayerInfo> = chain
+        .iter()
+        .enumerate()
+        .map(|(i, l)| LayerInfo { digest: l.blob.digest.clone(), size: l.blob.size, present: i < present })
+        .collect();
+    progress.layers(&infos);
+    if present == chain.len() {
+        return Ok(Brought { staged: Vec::new(), locks: None });
+    }
+    let configured = engine.config.containers.engine.image_parallel_copies.unwrap_or(PARALLEL);
+    let pull = Pull {
+        engine,
+        chain,
+        origin,
+        progress,
+        options: apply_options(engine),
+        next: AtomicUsize::new(present),
+        cancel: Arc::new(AtomicBool::new(false)),
+        outcome: Mutex::new((Vec::new(), None)),
+    };
+    let workers = (configured.clamp(1, 32) as usize).min(chain.len() - present);
+    std::thread::scope(|scope| {
+        for _ in 1..workers {
+            scope.spawn(|| pull.work());
+        }
+        pull.work();
+    });
+    let (mut staged, error) = pull.outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = error {
+        return Err(error);
+    }
+    staged.sort_by_key(|(index, _)| *index);
+    Ok(Brought { staged: staged.into_iter().map(|(_, layer)| layer).collect(), locks })
+}
+
+/// How many layers from the bottom up are here.
+fn present(engine: &Engine, chain: &[ChainLayer]) -> usize {
+    let top = (0..chain.len()).rev().find(|i| engine.store.layer(&chain[*i].id).is_ok());
+    top.map_or(0, |i| i + 1)
+}
+
+/// How this store wants its layers unpacked (containers-storage.conf(5), "STORAGE OPTIONS FOR OVERLAY TABLE").
+fn apply_options(engine: &Engine) -> ApplyOptions {
+    let driver = engine.store.driver_name();
+    let option = |name: &str| {
+        let options = engine.config.storage.driver_options.iter().rev();
+        let mut values = options.filter_map(|o| o.split_once('=')).map(|(k, v)| (k.trim(), v.trim()));
+        values.find(|(key, _)| key.rsplit('.').next() == Some(name)).map(|(_, value)| value.to_owned())
+    };
+    let mount_program = option("mount_program").is_some_and(|p| !p.is_empty());
+    let whiteouts = match driver {
+        "vfs" => Whiteouts::Raw,
+        _ if mount_program => Whiteouts::Literal,
+        _ if engine.rootless() => Whiteouts::UserXattr,
+        _ => Whiteouts::Native,
+    };
+    let force_mask = option("force_mask").and_then(|mask| match mask.as_str() {
+        "shared" => Some(0o755),
+        "private" => Some(0o700),
+        octal => u32::from_str_radix(octal, 8).ok(),
+    });
+    ApplyOptions {
+        whiteouts,
+        in_userns: engine.rootless(),
+        ignore_chown_errors: option("ignore_chown_errors").is_some_and(|v| v == "true" || v == "1"),
+        force_mask,
+        ..ApplyOptions::default()
+    }
+}
+
+type Outcome = (Vec<(usize, (StagedLayer, NewLayer))>, Option<Error>);
+
+struct Pull<'a> {
+    engine: &'a Engine,
+    chain: &'a [ChainLayer],
+    origin: &'a Origin<'a>,
+    progress: &'a dyn Progress,
+    options: ApplyOptions,
+    next: AtomicUsize,
+    cancel: Arc<AtomicBool>,
+    outcome: Mutex<Outcome>,
+}
+
+impl Pull<'_> {
+    /// Takes layers from the bottom up until there are no more, or something failed.
+    fn work(&self) {
+        while !self.cancel.load(Ordering::Relaxed) {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(layer) = self.chain.get(index) else { return };
+            match self.stage(index, layer) {
+                Ok(staged) => {
+                    self.outcome().0.push((index, staged));
+                    self.progress.unpacked(index);
+                    failpoint!("pull.layer-unpacked");
+                }
+                Err(e) => {
+                    self.cancel.store(true, Ordering::Relaxed);
+                    // The first failure is the cause; what the others then say is a consequence.
+                    self.outcome().1.get_or_insert(e);
+                }
+            }
+        }
+    }
+
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stage(&self, index: usize, layer: &ChainLayer) -> Result<(StagedLayer, NewLayer)> {
+        let staged = self.engine.store.stage_layer()?;
+        let applied = match self.origin {
+            Origin::Registry(repository) => {
+                let reader = repository.blob(&layer.blob).cancelled_by(Arc::clone(&self.cancel));
+                self.apply(index, Source::Registry(reader), &staged)
+            }
+            Origin::Memory(blobs) => {
+                let blob = blobs.get(index).map(Vec::as_slice).unwrap_or_default();
+                self.apply(index, Source::Memory(blob), &staged)
+            }
+        };
+        let applied = applied.with_context(|| format!("layer {}", short(&layer.blob.digest)))?;
+        check(layer, &applied)?;
+        Ok((staged, new_layer(layer, applied)))
+    }
+
+    fn apply(&self, index: usize, source: Source<'_>, staged: &StagedLayer) -> Result<Applied> {
+        let path = staged.tar_split_path();
+        let split = File::create(&path).map_err(|e| Error::io("create", &path, e))?;
+        let mut reader = Reporting { source, index, seen: 0, progress: self.progress };
+        let applied = diff::apply(&mut reader, staged.dir(), BufWriter::new(split), &self.options);
+        match reader.source.take_failure() {
+            // The stream's own error says more than the unpacker's "read failed".
+            Some(failure) => Err(failure),
+            None => applied,
+        }
+    }
+}
+
+fn short(digest: &Digest) -> &str {
+    super::short_id(digest.hex())
+}
+
+fn check(layer: &ChainLayer, applied: &Applied) -> Result<()> {
+    let expected = &layer.blob.digest;
+    if applied.blob_size != layer.blob.size {
+        return Err(Error::corrupt(format!(
+            "layer {}: {} bytes instead of the {} that the manifest promises",
+            short(expected),
+            applied.blob_size,
+            layer.blob.size
+        )));
+    }
+    // Another algorithm was verified by the reader.
+    if expected.algorithm() == Algorithm::Sha256 && applied.blob_digest != *expected {
+        return Err(Error::corrupt(format!(
+            "layer {expected}: the content does not match its digest, it has {}",
+            applied.blob_digest
+        )));
+    }
+    if applied.diff_id != layer.diff_id {
+        return Err(Error::corrupt(format!(
+            "layer {}: the archive has the DiffID {}, the image's configuration says {}",
+            short(expected),
+            applied.diff_id,
+            layer.diff_id
+        )));
+    }
+    Ok(())
+}
+
+fn new_layer(layer: &ChainLayer, applied: Applied) -> NewLayer {
+    NewLayer {
+        id: layer.id.clone(),
+        parent: layer.parent.clone(),
+        compressed_digest: Some(layer.blob.digest.clone()),
+        compressed_size: applied.blob_size,
+        diff_digest: Some(applied.diff_id),
+        diff_size: applied.diff_size,
+        compression: match applied.compression {
+            Compression::None => LayerCompression::None,
+            Compression::Gzip => LayerCompression::Gzip,
+            Compression::Zstd => LayerCompression::Zstd,
+            Compression::Xz => LayerCompression::Xz,
+        },
+        uids: applied.uids,
+        gids: applied.gids,
+        ..NewLayer::default()
+    }
+}
+
+enum Source<'a> {
+    Registry(BlobReader),
+    Memory(&'a [u8]),
+}
+
+impl Source<'_> {
+    fn take_failure(&mut self) -> Option<Error> {
+        match self {
+            Self::Registry(reader) => reader.take_failure(),
+            Self::Memory(_) => None,
+        }
+    }
+}
+
+/// Tells the front end how far a blob has come, in steps worth showing.
+struct Reporting<'a> {
+    source: Source<'a>,
+    index: usize,
+    seen: u64,
+    progress: &'a dyn Progress,
+}
+
+impl Read for Reporting<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = match &mut self.source {
+            Source::Registry(reader) => reader.read(out)?,
+            Source::Memory(rest) => rest.read(out)?,
+        };
+        self.seen += count as u64;
+        self.progress.received(self.index, self.seen);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::engine::image::config::RootFs;
+
+    #[test]
+    fn layer_ids_are_containers_images() {
+        let digest = |c: char| Digest::parse(&format!("sha256:{}", c.to_string().repeat(64))).unwrap();
+        let descriptor = |c: char| Descriptor {
+            media_type: String::new(),
+            digest: digest(c),
+            size: 1,
+            urls: Vec::new(),
+            platform: None,
+            annotations: None,
+        };
+        let manifest = Manifest {
+            raw: Vec::new(),
+            digest: digest('0'),
+            media_type: String::new(),
+            config: descriptor('1'),
+            layers: vec![descriptor('a'), descriptor('b')],
+        };
+        let mut config = ImageConfig::default();
+        config.rootfs = RootFs { kind: "layers".into(), diff_ids: vec![digest('c'), digest('d')] };
+        let chain = super::chain(&manifest, &config).unwrap();
+        assert_eq!(chain[0].id, "c".repeat(64));
+        let want = Digest::sha256(format!("{}+{}", "c".repeat(64), "d".repeat(64)).as_bytes());
+        assert_eq!(chain[1].id, want.hex());
+        assert_eq!(chain[1].parent.as_deref(), Some(chain[0].id.as_str()));
+        config.rootfs.diff_ids.pop();
+        assert!(super::chain(&manifest, &config).is_err());
+    }
+}
