@@ -59,6 +59,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Attach(container::attach::AttachArgs),
+    Exec(container::exec::ExecArgs),
     /// Work with containers
     #[command(subcommand)]
     Container(container::ContainerCommand),
@@ -74,6 +75,7 @@ impl Command {
     fn run(self, cx: &Context) -> Result<Exit> {
         match self {
             Self::Attach(args) => container::attach::run(cx, args),
+            Self::Exec(args) => container::exec::run(cx, args),
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
             Self::System(command) => command.run(cx),
@@ -82,7 +84,8 @@ impl Command {
 
     /// Whether a failure's exit code must not look like a container's own.
     fn starts_containers(&self) -> bool {
-        false
+        use container::ContainerCommand;
+        matches!(self, Self::Exec(_) | Self::Container(ContainerCommand::Exec(_)))
     }
 }
 

@@ -22,6 +22,7 @@ mod sync;
 pub use attach::{AttachSocket, Chunk, PACKET, Stream};
 pub use control::{reopen_logs, resize};
 pub use exec::{ExecChild, ExecConmon, ExecLaunch, ExecPipes};
+pub(crate) use exit::drain;
 pub use exit::{ExitFile, Waited};
 pub use launch::{CgroupManager, Launch, Launched, LogTarget, Preserved, environment, find, launch};
 pub use run_dir::RunDir;

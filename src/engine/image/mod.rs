@@ -12,7 +12,7 @@ pub mod pull;
 
 pub use config::{Healthcheck, History, ImageConfig, RunConfig};
 pub use lookup::{Found, find};
-pub use pull::{PullPolicy, PullRequest, PulledImage, Progress, Silent, ensure, pull};
+pub use pull::{Progress, PullPolicy, PullRequest, PulledImage, Silent, ensure, pull};
 
 use crate::engine::store::ImageRecord;
 use crate::engine::{Context, Engine, Result};
@@ -40,8 +40,10 @@ pub fn raw_config(engine: &Engine, image: &ImageRecord) -> Result<Vec<u8>> {
     let other = image.big_data_names.iter().find(|name| crate::engine::Digest::parse(name).is_ok());
     match other {
         Some(key) => engine.store.image_big_data(&image.id, key),
-        None => Err(crate::engine::Error::corrupt(format!("image {} has no configuration", short_id(&image.id)))
-            .with_hint("pull it again")),
+        None => {
+            Err(crate::engine::Error::corrupt(format!("image {} has no configuration", short_id(&image.id)))
+                .with_hint("pull it again"))
+        }
     }
 }
 
