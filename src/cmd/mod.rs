@@ -66,9 +66,13 @@ enum Command {
     /// Work with images
     #[command(subcommand)]
     Image(image::ImageCommand),
+    Pull(image::pull::PullArgs),
+    Rmi(image::rmi::RmiArgs),
     /// Work with the engine
     #[command(subcommand)]
     System(system::SystemCommand),
+    Tag(image::tag::TagArgs),
+    Untag(image::untag::UntagArgs),
 }
 
 impl Command {
@@ -78,7 +82,11 @@ impl Command {
             Self::Exec(args) => container::exec::run(cx, args),
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
+            Self::Pull(args) => image::pull::run(cx, args),
+            Self::Rmi(args) => image::rmi::run(cx, args),
             Self::System(command) => command.run(cx),
+            Self::Tag(args) => image::tag::run(cx, args),
+            Self::Untag(args) => image::untag::run(cx, args),
         }
     }
 

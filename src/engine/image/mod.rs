@@ -9,6 +9,9 @@ mod hello;
 pub mod layers;
 pub mod lookup;
 pub mod pull;
+pub mod remove;
+pub mod tag;
+pub mod tree;
 
 pub use config::{Healthcheck, History, ImageConfig, RunConfig};
 pub use lookup::{Found, find};
