@@ -12,11 +12,7 @@
 mod support;
 
 mod conmon;
-mod errors;
 mod flags;
-mod foreign;
-mod hello;
-mod killpoints;
 mod kit;
 mod layers;
 mod lifecycle;

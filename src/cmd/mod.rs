@@ -12,6 +12,7 @@ pub mod format;
 pub mod globals;
 pub mod image;
 pub mod logging;
+pub mod switches;
 pub mod system;
 
 pub use context::Context;
@@ -59,41 +60,42 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Attach(container::attach::AttachArgs),
-    Exec(container::exec::ExecArgs),
     /// Work with containers
     #[command(subcommand)]
     Container(container::ContainerCommand),
     /// Work with images
     #[command(subcommand)]
     Image(image::ImageCommand),
-    Pull(image::pull::PullArgs),
-    Rmi(image::rmi::RmiArgs),
+    /// List images
+    Images(image::images::ImagesArgs),
+    /// Show the host, the store and the configuration
+    Info(system::info::InfoArgs),
     /// Work with the engine
     #[command(subcommand)]
     System(system::SystemCommand),
-    Tag(image::tag::TagArgs),
-    Untag(image::untag::UntagArgs),
+    /// Run a command in the rootless user namespace
+    Unshare(system::unshare::UnshareArgs),
+    /// Show the version
+    Version(system::version::VersionArgs),
 }
 
 impl Command {
     fn run(self, cx: &Context) -> Result<Exit> {
         match self {
             Self::Attach(args) => container::attach::run(cx, args),
-            Self::Exec(args) => container::exec::run(cx, args),
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
-            Self::Pull(args) => image::pull::run(cx, args),
-            Self::Rmi(args) => image::rmi::run(cx, args),
+            Self::Images(args) => image::images::run(cx, args),
+            Self::Info(args) => system::info::run(cx, args),
             Self::System(command) => command.run(cx),
-            Self::Tag(args) => image::tag::run(cx, args),
-            Self::Untag(args) => image::untag::run(cx, args),
+            Self::Unshare(args) => system::unshare::run(cx, args),
+            Self::Version(args) => system::version::run(cx, args),
         }
     }
 
     /// Whether a failure's exit code must not look like a container's own.
     fn starts_containers(&self) -> bool {
-        use container::ContainerCommand;
-        matches!(self, Self::Exec(_) | Self::Container(ContainerCommand::Exec(_)))
+        false
     }
 }
 
@@ -104,12 +106,12 @@ pub fn command() -> clap::Command {
 
 /// Runs one command line and returns its exit code.
 pub fn main() -> ExitCode {
-    let arguments = std::env::args_os();
-    let parsed =
-        command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = switches::with_values(command())
+        .try_get_matches_from(std::env::args_os())
+        .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return failure::clap_error(&error),
+        Err(error) => return failure::clap_error(&with_plain_help(error)),
     };
     logging::start(cli.globals.level());
     let before_start = cli.command.starts_containers();
@@ -122,6 +124,18 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure::exit_code(&error, before_start))
         }
     }
+}
+
+/// Help is shown from the definitions themselves, where flags have no optional values.
+fn with_plain_help(error: clap::Error) -> clap::Error {
+    if error.kind() != clap::error::ErrorKind::DisplayHelp {
+        return error;
+    }
+    command()
+        .try_get_matches_from(std::env::args_os())
+        .err()
+        .filter(|e| e.kind() == error.kind())
+        .unwrap_or(error)
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub enum ContainerCommand {
     Attach(attach::AttachArgs),
-    Exec(exec::ExecArgs),
 }
 
 impl ContainerCommand {
@@ -25,7 +24,6 @@ impl ContainerCommand {
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
             Self::Attach(args) => attach::run(cx, args),
-            Self::Exec(args) => exec::run(cx, args),
         }
     }
 }

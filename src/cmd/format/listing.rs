@@ -84,7 +84,7 @@ impl Plan {
         Ok(Plan { kind, table: false, headings: false })
     }
 
-    /// Will the format look at this field?
+    /// Will a template look at this field?
     pub fn needs(&self, field: &str) -> bool {
         match &self.kind {
             Kind::Json => false,
@@ -93,7 +93,7 @@ impl Plan {
         }
     }
 
-    /// Whether it is `--format json`.
+    /// Whether it is `--format json`, which looks at every field but those it leaves out.
     pub fn is_json(&self) -> bool {
         matches!(self.kind, Kind::Json)
     }
@@ -147,6 +147,7 @@ impl<R> Listing<R> {
         let mut fields: Vec<_> = self
             .columns
             .iter()
+            .filter(|c| !matches!(c.json, Json::Only(_)))
             .map(|c| Field { name: c.name, value: Value::from(c.header), hidden: false })
             .collect();
         let heading = Value::method(|args| {

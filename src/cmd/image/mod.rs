@@ -1,6 +1,7 @@
 //! Commands on images, one file each.
 
 pub mod exists;
+pub mod filters;
 pub mod images;
 pub mod inspect;
 pub mod prune;
@@ -13,27 +14,19 @@ use super::{Context, Exit};
 use crate::engine::Result;
 use clap::Subcommand;
 
-/// Commands of `coracle image`; what each does is said by its arguments.
-#[allow(missing_docs)]
+/// Commands of `coracle image`.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
-    Exists(exists::ExistsArgs),
-    Pull(pull::PullArgs),
-    #[command(visible_alias = "remove")]
-    Rm(rmi::RmiArgs),
-    Tag(tag::TagArgs),
-    Untag(untag::UntagArgs),
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(images::ImagesArgs),
 }
 
 impl ImageCommand {
     /// Runs it.
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
-            Self::Exists(args) => exists::run(cx, args),
-            Self::Pull(args) => pull::run(cx, args),
-            Self::Rm(args) => rmi::run(cx, args),
-            Self::Tag(args) => tag::run(cx, args),
-            Self::Untag(args) => untag::run(cx, args),
+            Self::Ls(args) => images::run(cx, args),
         }
     }
 }

@@ -12,11 +12,16 @@ use clap::Subcommand;
 
 /// Commands of `coracle system`.
 #[derive(Debug, Subcommand)]
-pub enum SystemCommand {}
+pub enum SystemCommand {
+    /// Show the host, the store and the configuration
+    Info(info::InfoArgs),
+}
 
 impl SystemCommand {
     /// Runs it.
-    pub fn run(self, _: &Context) -> Result<Exit> {
-        match self {}
+    pub fn run(self, cx: &Context) -> Result<Exit> {
+        match self {
+            Self::Info(args) => info::run(cx, args),
+        }
     }
 }

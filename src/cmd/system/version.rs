@@ -1,1 +1,179 @@
 //! `coracle version`.
+
+use crate::cmd::format::human;
+use crate::cmd::format::listing::unescape;
+use crate::cmd::format::template::{self, Template, to_value};
+use crate::cmd::{Context, Exit};
+use crate::engine::{Error, Result};
+use clap::Args;
+use serde::Serialize;
+
+/// Show the version
+#[derive(Args, Clone, Debug)]
+pub struct VersionArgs {
+    /// "json" or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+}
+
+/// Prints it.
+pub fn run(cx: &Context, args: VersionArgs) -> Result<Exit> {
+    let report = Report::new();
+    cx.print(match args.format.as_deref() {
+        None => report.text(),
+        Some(format) => render(&report, format)?,
+    })?;
+    Ok(Exit::OK)
+}
+
+/// Renders one value as `version`, `info` and the like do: `json` in one line, or a Go template and a newline.
+///
+/// # Errors
+/// [`crate::engine::ErrorKind::Invalid`] with Go's message.
+pub fn render<T: Serialize>(data: &T, format: &str) -> Result<String> {
+    let value = to_value(data);
+    if format.trim() == "json" {
+        return Ok(template::to_json_pretty(&value, 2) + "\n");
+    }
+    let executed = Template::parse(&unescape(format)).and_then(|template| template.execute(&value));
+    let text = executed.map_err(|e| Error::invalid(e.0))?;
+    Ok(if text.ends_with('\n') { text } else { text + "\n" })
+}
+
+/// The Docker API whose behaviour the commands follow.
+const API_VERSION: &str = "1.48";
+
+/// docker's and podman's report: a client and, for scripts that ask for it, a server, which is the same program.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Report {
+    client: Part,
+    server: Part,
+}
+
+/// The union of docker's and podman's fields.
+#[derive(Clone, Serialize)]
+#[serde(rename = "Version", rename_all = "PascalCase")]
+pub(super) struct Part {
+    platform: Platform,
+    #[serde(rename = "APIVersion")]
+    api_version: String,
+    version: String,
+    default_api_version: String,
+    #[serde(rename = "MinAPIVersion")]
+    min_api_version: String,
+    go_version: String,
+    git_commit: String,
+    built_time: String,
+    build_time: String,
+    build_origin: String,
+    built: i64,
+    os_arch: String,
+    os: String,
+    arch: String,
+    kernel_version: String,
+    context: String,
+    experimental: bool,
+}
+
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Platform {
+    name: String,
+}
+
+impl Part {
+    /// What is known of this program and host.
+    pub(super) fn new() -> Part {
+        let built: i64 = option_env!("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let time = jiff::Timestamp::from_second(built).unwrap_or_default();
+        Part {
+            platform: Platform { name: "Coracle".to_owned() },
+            api_version: API_VERSION.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            default_api_version: API_VERSION.to_owned(),
+            min_api_version: "1.24".to_owned(),
+            go_version: String::new(),
+            git_commit: option_env!("CORACLE_GIT_COMMIT").unwrap_or_default().to_owned(),
+            built_time: human::timestamp(time),
+            build_time: time.to_string(),
+            build_origin: String::new(),
+            built,
+            os_arch: format!("{}/{}", std::env::consts::OS, go_arch()),
+            os: std::env::consts::OS.to_owned(),
+            arch: go_arch().to_owned(),
+            kernel_version: kernel(),
+            context: "default".to_owned(),
+            experimental: false,
+        }
+    }
+}
+
+impl Report {
+    fn new() -> Report {
+        let part = Part::new();
+        Report { client: part.clone(), server: part }
+    }
+
+    fn text(&self) -> String {
+        let part = &self.client;
+        let mut text = format!(
+            "Client:       Coracle\nVersion:      {}\nAPI Version:  {}\n",
+            part.version, part.api_version
+        );
+        if !part.git_commit.is_empty() {
+            text.push_str(&format!("Git Commit:   {}\n", part.git_commit));
+        }
+        if part.built != 0 {
+            text.push_str(&format!("Built:        {}\n", part.built_time));
+        }
+        text + &format!("OS/Arch:      {}\n", part.os_arch)
+    }
+}
+
+/// This machine's architecture as Go names it.
+pub(super) fn go_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}
+
+/// The kernel's release.
+pub(super) fn kernel() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_of_scripts_work() {
+        let report = Report::new();
+        let version = env!("CARGO_PKG_VERSION");
+        let cases = [
+            ("{{.Server.Version}}", format!("{version}\n")),
+            ("{{.Client.Version}}", format!("{version}\n")),
+            ("{{.Client.APIVersion}} {{.Server.ApiVersion}}", "1.48 1.48\n".to_owned()),
+            ("{{.Server.Os}}/{{.Server.Arch}}", format!("linux/{}\n", go_arch())),
+            (r"{{.Client.Os}}\n", "linux\n".to_owned()),
+        ];
+        for (format, expected) in cases {
+            assert_eq!(render(&report, format).unwrap(), expected);
+        }
+        assert!(
+            render(&report, "{{.Nope}}")
+                .unwrap_err()
+                .to_string()
+                .contains("can't evaluate field Nope in type *Report")
+        );
+        let json: serde_json::Value = serde_json::from_str(&render(&report, "json").unwrap()).unwrap();
+        assert_eq!(json["Client"]["Version"], version);
+    }
+}

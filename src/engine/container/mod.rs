@@ -2,5 +2,4 @@
 
 pub mod attach;
 pub mod exec;
-mod exec_process;
 pub mod logs;

@@ -3,7 +3,6 @@
 
 pub mod atomic;
 pub mod cgroup;
-pub mod facts;
 pub mod failpoint;
 pub mod limits;
 pub mod lock;

@@ -9,13 +9,10 @@ mod hello;
 pub mod layers;
 pub mod lookup;
 pub mod pull;
-pub mod remove;
-pub mod tag;
-pub mod tree;
 
 pub use config::{Healthcheck, History, ImageConfig, RunConfig};
 pub use lookup::{Found, find};
-pub use pull::{Progress, PullPolicy, PullRequest, PulledImage, Silent, ensure, pull};
+pub use pull::{PullPolicy, PullRequest, PulledImage, Progress, Silent, ensure, pull};
 
 use crate::engine::store::ImageRecord;
 use crate::engine::{Context, Engine, Result};
@@ -43,10 +40,8 @@ pub fn raw_config(engine: &Engine, image: &ImageRecord) -> Result<Vec<u8>> {
     let other = image.big_data_names.iter().find(|name| crate::engine::Digest::parse(name).is_ok());
     match other {
         Some(key) => engine.store.image_big_data(&image.id, key),
-        None => {
-            Err(crate::engine::Error::corrupt(format!("image {} has no configuration", short_id(&image.id)))
-                .with_hint("pull it again"))
-        }
+        None => Err(crate::engine::Error::corrupt(format!("image {} has no configuration", short_id(&image.id)))
+            .with_hint("pull it again")),
     }
 }
 

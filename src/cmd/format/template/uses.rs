@@ -16,7 +16,7 @@ pub struct Uses {
 impl Uses {
     /// May the template look at this field?
     pub fn has(&self, field: &str) -> bool {
-        self.whole || self.fields.contains(field)
+        self.whole || self.fields.iter().any(|used| used.eq_ignore_ascii_case(field))
     }
 }
 

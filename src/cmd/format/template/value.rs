@@ -179,9 +179,11 @@ impl Value {
 }
 
 impl Struct {
-    /// A field by name.
+    /// A field by name. Go's field names and the JSON ones differ in case now and then (`.ID` and `Id`, `.Host` and
+    /// `host`): either is found.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.fields.iter().find(|f| f.name == name).map(|f| &f.value)
+        let exact = self.fields.iter().find(|f| f.name == name);
+        exact.or_else(|| self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name))).map(|f| &f.value)
     }
 }
 

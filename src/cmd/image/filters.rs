@@ -1,0 +1,302 @@
+//! `--filter` on images: docker's keys and podman's. Values of one key are alternatives (labels all have to match),
+//! different keys all have to hold.
+
+use crate::cmd::format::when::moment;
+use crate::engine::image::{self, ImageConfig};
+use crate::engine::store::ImageRecord;
+use crate::engine::{Engine, Error, Result};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashSet};
+
+const KEYS: [&str; 15] = [
+    "after",
+    "before",
+    "containers",
+    "dangling",
+    "digest",
+    "id",
+    "intermediate",
+    "label",
+    "label!",
+    "manifest",
+    "readonly",
+    "reference",
+    "since",
+    "until",
+    "external",
+];
+
+/// Filters as given, keys and values checked.
+#[derive(Clone, Debug, Default)]
+pub struct Filters(BTreeMap<String, Vec<String>>);
+
+/// What filters need to know besides the records.
+pub struct Facts {
+    /// IDs of images that other images are built on.
+    pub parents: HashSet<String>,
+    before: Option<Timestamp>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    used: HashSet<String>,
+}
+
+impl Filters {
+    /// Checks `KEY=VALUE` words; `reference` is the image named on the command line.
+    pub fn parse(words: &[String], reference: Option<&str>) -> Result<Filters> {
+        let mut filters = Filters::default();
+        for word in words {
+            let invalid =
+                |hint: &str| Error::invalid(format!("invalid filter {word:?}")).with_hint(hint.to_owned());
+            let Some((key, value)) = word.split_once('=') else {
+                return Err(invalid("filters are KEY=VALUE"));
+            };
+            if !KEYS.contains(&key) {
+                return Err(invalid(&format!("keys are {}", KEYS.join(", "))));
+            }
+            let boolean = matches!(key, "dangling" | "intermediate" | "manifest" | "readonly");
+            if boolean && truth(value).is_none() {
+                return Err(invalid("the value is true or false"));
+            }
+            if key == "until" {
+                moment(value, Timestamp::now())?;
+            }
+            filters.0.entry(key.to_owned()).or_default().push(value.to_owned());
+        }
+        if let Some(reference) = reference {
+            filters.0.entry("reference".to_owned()).or_default().push(reference.to_owned());
+        }
+        Ok(filters)
+    }
+
+    /// Whether images that others are built on are asked for or asked about.
+    pub fn need_parents(&self) -> bool {
+        self.0.contains_key("dangling") || self.0.contains_key("intermediate")
+    }
+
+    /// Whether the user chose by name or by kind, so that nothing else is to be hidden.
+    pub fn chooses_untagged(&self) -> bool {
+        self.need_parents() || self.0.contains_key("id")
+    }
+
+    fn values(&self, key: &str) -> &[String] {
+        self.0.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Looks up what the filters speak of.
+    pub fn facts(&self, engine: &Engine, parents: HashSet<String>) -> Result<Facts> {
+        let created = |keys: &[&str]| -> Result<Vec<Timestamp>> {
+            let names = keys.iter().flat_map(|key| self.values(key));
+            names.map(|name| image::find(engine, name).map(|found| found.image.created)).collect()
+        };
+        let until =
+            self.values("until").iter().map(|v| moment(v, Timestamp::now())).collect::<Result<Vec<_>>>()?;
+        let used = match self.0.contains_key("containers") {
+            true => engine.store.containers()?.into_iter().map(|c| c.image).collect(),
+            false => HashSet::new(),
+        };
+        Ok(Facts {
+            parents,
+            before: created(&["before"])?.into_iter().min(),
+            since: created(&["since", "after"])?.into_iter().max(),
+            until: until.into_iter().min(),
+            used,
+        })
+    }
+
+    /// Whether an image passes.
+    pub fn matches(&self, engine: &Engine, image: &ImageRecord, facts: &Facts) -> Result<bool> {
+        for (key, values) in &self.0 {
+            if !matches_key(key, values, engine, image, facts)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn matches_key(
+    key: &str,
+    values: &[String],
+    engine: &Engine,
+    image: &ImageRecord,
+    facts: &Facts,
+) -> Result<bool> {
+    let any = |is: bool| values.iter().any(|v| truth(v) == Some(is));
+    let untagged = image.names.is_empty();
+    let parent = facts.parents.contains(&image.id);
+    Ok(match key {
+        "dangling" => any(untagged && !parent),
+        "intermediate" => any(untagged && parent),
+        "manifest" => any(is_manifest_list(image)),
+        "readonly" => any(image.read_only),
+        "id" => values.iter().any(|v| image.id.starts_with(v.strip_prefix("sha256:").unwrap_or(v))),
+        "digest" => {
+            image.digests().iter().any(|d| values.iter().any(|v| d.to_string().starts_with(v.as_str())))
+        }
+        "before" => facts.before.is_some_and(|t| image.created < t),
+        "since" | "after" => facts.since.is_some_and(|t| image.created > t),
+        "until" => facts.until.is_some_and(|t| image.created < t),
+        "containers" => any(facts.used.contains(&image.id)),
+        "reference" => values.iter().any(|v| matches_reference(image, v)),
+        "label" | "label!" => {
+            let labels =
+                image::config_of(engine, image).unwrap_or_else(|_| ImageConfig::default()).config.labels;
+            values.iter().all(|v| has_label(&labels, v) == (key == "label"))
+        }
+        // external: images that podman knows and we do not; there are none.
+        _ => true,
+    })
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "1" => Some(true),
+        "false" | "f" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// A manifest list made locally: libimage keeps its instances as big data of a record without layers.
+pub fn is_manifest_list(image: &ImageRecord) -> bool {
+    image.top_layer.is_none() && image.big_data_names.iter().any(|name| name == "instances.json")
+}
+
+fn has_label(labels: &BTreeMap<String, String>, filter: &str) -> bool {
+    match filter.split_once('=') {
+        Some((key, value)) => labels.get(key).is_some_and(|v| v == value),
+        None => labels.contains_key(filter),
+    }
+}
+
+/// A pattern against the whole name, the name without tag, and each of these without leading components.
+fn matches_reference(image: &ImageRecord, pattern: &str) -> bool {
+    let id = pattern.strip_prefix("sha256:").unwrap_or(pattern);
+    if id.len() >= 3 && image.id.starts_with(id) {
+        return true;
+    }
+    image.names.iter().any(|name| {
+        let (bare, _) = split_name(name);
+        [name.as_str(), bare].iter().any(|text| {
+            let starts = std::iter::once(0).chain(text.match_indices('/').map(|(i, _)| i + 1));
+            starts.into_iter().any(|start| glob(pattern, &text[start..]))
+        })
+    })
+}
+
+/// A name's repository, and its tag or (with `@`) its digest.
+pub fn split_name(name: &str) -> (&str, &str) {
+    if let Some((repository, digest)) = name.split_once('@') {
+        return (repository, digest);
+    }
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (name, ""),
+    }
+}
+
+/// Go's `path.Match`: `*` and `?` stop at slashes, `[a-z]` is a class, `\` quotes.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let mut pattern_chars = pattern.chars();
+    let mut text_chars = text.chars();
+    let Some(p) = pattern_chars.next() else { return text.is_empty() };
+    let rest = pattern_chars.as_str();
+    match p {
+        '*' => {
+            let reach = text.find('/').unwrap_or(text.len());
+            let ends = text.char_indices().map(|(i, _)| i).chain([text.len()]);
+            ends.take_while(|end| *end <= reach).any(|end| glob(rest, &text[end..]))
+        }
+        '?' => text_chars.next().is_some_and(|c| c != '/' && glob(rest, text_chars.as_str())),
+        '[' => {
+            let Some(close) = rest.char_indices().skip(1).find(|(_, c)| *c == ']').map(|(i, _)| i) else {
+                return false;
+            };
+            let Some(c) = text_chars.next() else { return false };
+            let (negated, class) = match rest[..close].strip_prefix('^') {
+                Some(class) => (true, class),
+                None => (false, &rest[..close]),
+            };
+            in_class(class, c) != negated && glob(&rest[close + 1..], text_chars.as_str())
+        }
+        '\\' => {
+            let mut quoted = rest.chars();
+            quoted.next() == text_chars.next() && glob(quoted.as_str(), text_chars.as_str())
+        }
+        p => text_chars.next() == Some(p) && glob(rest, text_chars.as_str()),
+    }
+}
+
+fn in_class(class: &str, c: char) -> bool {
+    let chars: Vec<char> = class.chars().collect();
+    let mut at = 0;
+    while at < chars.len() {
+        if at + 2 < chars.len() && chars[at + 1] == '-' {
+            if (chars[at]..=chars[at + 2]).contains(&c) {
+                return true;
+            }
+            at += 3;
+        } else {
+            if chars[at] == c {
+                return true;
+            }
+            at += 1;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_as_gos_do() {
+        let cases = [
+            ("deb*", "debian", true),
+            ("*", "a/b", false),
+            ("*/*", "a/b", true),
+            ("d?bian", "debian", true),
+            ("[a-d]ebian:1[0-9]", "debian:12", true),
+            ("[^a-d]ebian", "debian", false),
+            ("debian", "debian:12", false),
+            (r"a\*", "a*", true),
+            ("", "", true),
+        ];
+        for (pattern, text, expected) in cases {
+            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn references_match_any_tail_of_a_name() {
+        let image = ImageRecord {
+            id: "abc123".repeat(10),
+            names: vec!["docker.io/library/debian:12".to_owned()],
+            ..ImageRecord::default()
+        };
+        for yes in
+            ["debian", "debian:12", "library/debian", "docker.io/library/debian:12", "deb*", "*:12", "abc123"]
+        {
+            assert!(matches_reference(&image, yes), "{yes}");
+        }
+        for no in ["ebian", "debian:11", "docker.io/debian", "*:11", "ab"] {
+            assert!(!matches_reference(&image, no), "{no}");
+        }
+    }
+
+    #[test]
+    fn names_split_at_tag_or_digest() {
+        assert_eq!(split_name("localhost:5000/a/b"), ("localhost:5000/a/b", ""));
+        assert_eq!(split_name("localhost:5000/a:1"), ("localhost:5000/a", "1"));
+        assert_eq!(split_name("a/b@sha256:00"), ("a/b", "sha256:00"));
+    }
+
+    #[test]
+    fn unknown_keys_and_values_are_refused() {
+        for bad in ["colour=red", "dangling", "dangling=maybe", "until=soon"] {
+            assert!(Filters::parse(&[bad.to_owned()], None).is_err(), "{bad}");
+        }
+        assert!(Filters::parse(&["label!=a=b".to_owned(), "dangling=1".to_owned()], Some("x")).is_ok());
+    }
+}
