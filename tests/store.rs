@@ -1,1 +1,300 @@
 //! The store in the format of containers/storage, beside its other users.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use coracle::engine::Digest;
+use coracle::engine::store::{
+    BigData, ImageRecord, LayerCompression, MountOptions, NewContainer, NewImage, NewLayer, Store,
+    StoreOptions, random_id,
+};
+use serde_json::json;
+
+use crate::support::{Entry, Sandbox, Tarball, busybox_tar, host_architecture, program, require, store};
+
+fn open(sandbox: &Sandbox, driver: &str) -> Store {
+    let options = StoreOptions {
+        graph_root: sandbox.graph_root(),
+        run_root: sandbox.run_root(),
+        driver: Some(driver.to_owned()),
+        ..StoreOptions::default()
+    };
+    Store::open(options).unwrap()
+}
+
+/// Unpacks a tar stream as a layer, without the product's own reader of layers.
+fn unpack(
+    store: &Store,
+    tar: &[u8],
+    parent: Option<String>,
+) -> (coracle::engine::store::StagedLayer, NewLayer) {
+    let staged = store.stage_layer().unwrap();
+    let archive = staged.dir_path().with_file_name("layer.tar");
+    fs::write(&archive, tar).unwrap();
+    let status = std::process::Command::new("tar")
+        .args(["-x", "-f"])
+        .arg(&archive)
+        .arg("-C")
+        .arg(staged.dir_path())
+        .status();
+    assert!(status.unwrap().success());
+    fs::remove_file(archive).unwrap();
+    fs::write(staged.tar_split_path(), "").unwrap();
+    let digest = Digest::sha256(tar);
+    let id = Digest::sha256(format!("{parent:?} {digest}").as_bytes()).hex().to_owned();
+    let size = tar.len() as u64;
+    let layer = NewLayer {
+        id,
+        parent,
+        compressed_digest: Some(digest.clone()),
+        compressed_size: size,
+        diff_digest: Some(digest),
+        diff_size: size,
+        compression: LayerCompression::None,
+        uids: vec![0],
+        gids: vec![0],
+        ..NewLayer::default()
+    };
+    (staged, layer)
+}
+
+/// An image of busybox and further layers, each of one file.
+fn make_image(store: &Store, name: &str, more: usize) -> ImageRecord {
+    let mut staged = vec![unpack(store, &busybox_tar(), None)];
+    for n in 0..more {
+        let parent = staged.last().map(|(_, layer)| layer.id.clone());
+        let mut tar = Tarball::new();
+        tar.add(&Entry::file(format!("file{n}"), format!("{name} {n}")));
+        staged.push(unpack(store, &tar.finish(), parent));
+    }
+    let diff_ids: Vec<_> = staged.iter().map(|(_, l)| l.diff_digest.clone()).collect();
+    let top_layer = staged.last().map(|(_, l)| l.id.clone());
+    let config = json!({
+        "architecture": host_architecture(), "os": "linux", "config": {"Cmd": ["sh"]},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let config = config.to_string().into_bytes();
+    let config_digest = Digest::sha256(&config);
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config_digest, "size": config.len()},
+        "layers": staged.iter().map(|(_, l)| json!({
+            "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": l.compressed_digest, "size": l.compressed_size,
+        })).collect::<Vec<_>>(),
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let digest = Digest::sha256(&manifest);
+    let item = |key: String, data: &[u8]| BigData { key, data: data.to_vec(), digest: None };
+    let image = NewImage {
+        id: config_digest.hex().to_owned(),
+        names: vec![name.to_owned()],
+        top_layer,
+        digest: Some(digest.clone()),
+        big_data: vec![
+            item("manifest".into(), &manifest),
+            item(format!("manifest-{digest}"), &manifest),
+            item(config_digest.to_string(), &config),
+        ],
+        ..NewImage::default()
+    };
+    store.commit_image(staged, image).unwrap()
+}
+
+fn container(image: &str, volatile: bool) -> NewContainer {
+    NewContainer {
+        id: random_id().unwrap(),
+        image: Some(image.to_owned()),
+        volatile,
+        ..NewContainer::default()
+    }
+}
+
+#[test]
+fn podman_inspects_and_runs_what_is_committed() {
+    let sandbox = require!(Sandbox::root());
+    require!(program("podman"));
+    let store = open(&sandbox, "overlay");
+    let image = make_image(&store, "localhost/lab/made:1", 3);
+    let seen = require!(sandbox.podman(["image", "inspect", "localhost/lab/made:1"])).ok().json();
+    assert_eq!(seen[0]["Id"], image.id.as_str());
+    assert_eq!(seen[0]["RootFS"]["Layers"].as_array().unwrap().len(), 4);
+    let size = store.image_size(&image.id).unwrap();
+    assert_eq!(seen[0]["Size"].as_u64(), Some(size));
+    require!(sandbox.podman([
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "localhost/lab/made:1",
+        "cat",
+        "file0",
+        "file2"
+    ]))
+    .ok()
+    .stdout_is("localhost/lab/made:1 0localhost/lab/made:1 2");
+    assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+
+    // And the other way: podman adds and removes names, and removes the image.
+    require!(sandbox.podman(["tag", "localhost/lab/made:1", "localhost/other:2"])).ok();
+    assert_eq!(store.lookup_image("localhost/other:2").unwrap().id, image.id);
+    store.add_image_names(&image.id, &["localhost/third:3".into()]).unwrap();
+    require!(sandbox.podman(["image", "exists", "localhost/third:3"])).ok();
+    store.remove_image_names(&image.id, &["localhost/third:3".into(), "localhost/other:2".into()]).unwrap();
+    let container = store.create_container(container(&image.id, false)).unwrap();
+    require!(sandbox.podman(["rmi", &image.id[..12]])).fails(2);
+    assert!(store.delete_image(&image.id).unwrap_err().to_string().contains("in use"));
+    store.delete_container(&container.id).unwrap();
+    require!(sandbox.podman(["rmi", "-f", &image.id[..12]])).ok();
+    assert!(store.images().unwrap().is_empty());
+    assert!(store.layers().unwrap().is_empty());
+    assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn a_container_is_mounted_counted_and_deleted() {
+    let sandbox = require!(Sandbox::root());
+    let store = open(&sandbox, "overlay");
+    let image = make_image(&store, "localhost/lab/made:1", 1);
+    for volatile in [true, false] {
+        let container = store.create_container(container(&image.id, volatile)).unwrap();
+        let merged = store.mount(&container.id, &MountOptions::default()).unwrap();
+        assert!(merged.join("file0").exists() && merged.join("bin/busybox").exists());
+        assert_eq!(store.mount(&container.id, &MountOptions::default()).unwrap(), merged);
+        fs::write(merged.join("new"), "12345").unwrap();
+        fs::remove_file(merged.join("file0")).unwrap();
+        assert_eq!(store.container_rw_size(&container.id).unwrap(), 5);
+        assert!(store.unmount(&container.id, false).unwrap());
+        assert!(merged.join("new").exists());
+        assert!(!store.unmount(&container.id, false).unwrap());
+        assert!(!merged.join("new").exists());
+        // Again, with what was written: overlay refuses a volatile upper directory that it has seen, unless told.
+        store.mount(&container.id, &MountOptions::default()).unwrap();
+        assert!(merged.join("new").exists() && !merged.join("file0").exists());
+        let names = store.containers().unwrap();
+        assert_eq!((names.len(), names[0].volatile()), (1, volatile));
+        store.container_dir(&container.id).unwrap();
+        store.delete_container(&container.id).unwrap();
+        store.delete_container(&container.id).unwrap();
+        assert!(store.containers().unwrap().is_empty());
+        assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+    }
+    assert_eq!(fs::read_dir(sandbox.path("root/overlay/staging")).unwrap().count(), 0);
+    assert_eq!(store.delete_image(&image.id).unwrap().len(), 2);
+    assert_eq!(fs::read_dir(sandbox.path("root/overlay/l")).unwrap().count(), 0);
+}
+
+#[test]
+fn podman_sees_our_mounts_and_we_see_its() {
+    let sandbox = require!(Sandbox::root());
+    let store = open(&sandbox, "overlay");
+    make_image(&store, "localhost/lab/made:1", 0);
+    let made = require!(sandbox.podman(["create", "--network", "none", "localhost/lab/made:1", "true"])).ok();
+    let id = made.text().to_owned();
+    let ours = store.mount(&id, &MountOptions::default()).unwrap();
+    let theirs = require!(sandbox.podman(["mount", &id])).ok().text().to_owned();
+    assert_eq!(Path::new(&theirs), ours);
+    require!(sandbox.podman(["unmount", &id])).ok();
+    assert!(ours.join("bin/busybox").exists(), "podman unmounted what we still count");
+    store.unmount(&id, false).unwrap();
+    assert!(!ours.join("bin/busybox").exists());
+    require!(sandbox.podman(["rm", &id])).ok();
+    assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn more_than_a_hundred_layers_are_one_mount() {
+    let sandbox = require!(Sandbox::root());
+    let store = open(&sandbox, "overlay");
+    let image = make_image(&store, "localhost/lab/deep:1", 120);
+    let container = store.create_container(container(&image.id, true)).unwrap();
+    let merged = store.mount(&container.id, &MountOptions::default()).unwrap();
+    assert_eq!(fs::read_to_string(merged.join("file119")).unwrap(), "localhost/lab/deep:1 119");
+    assert!(merged.join("file0").exists());
+    store.delete_container(&container.id).unwrap();
+    require!(sandbox.podman(["run", "--rm", "--network", "none", "localhost/lab/deep:1", "cat", "file7"]))
+        .ok()
+        .stdout_is("localhost/lab/deep:1 7");
+}
+
+#[test]
+fn an_additional_store_is_read_and_never_written() {
+    let sandbox = require!(Sandbox::root());
+    let shared = open(&sandbox, "overlay");
+    let image = make_image(&shared, "localhost/lab/shared:1", 1);
+    let other = require!(Sandbox::root());
+    let store = Store::open(StoreOptions {
+        graph_root: other.graph_root(),
+        run_root: other.run_root(),
+        driver: Some("overlay".into()),
+        image_stores: vec![sandbox.graph_root()],
+        ..StoreOptions::default()
+    })
+    .unwrap();
+    let seen = store.lookup_image("localhost/lab/shared:1").unwrap();
+    assert!(seen.read_only);
+    assert!(store.delete_image(&image.id).is_err());
+    assert!(!store.image_big_data(&image.id, "manifest").unwrap().is_empty());
+    let container = store.create_container(container(&image.id, true)).unwrap();
+    let merged = store.mount(&container.id, &MountOptions::default()).unwrap();
+    assert!(merged.join("file0").exists());
+    store.delete_container(&container.id).unwrap();
+    let (layer, path) = store.mount_image(&image.id, &MountOptions::default()).unwrap();
+    assert!(path.starts_with(other.run_root()) && path.join("file0").exists());
+    assert!(fs::write(path.join("x"), "").is_err());
+    store.unmount(&layer, true).unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_writers_left_half_done_is_settled_by_the_next() {
+    let sandbox = require!(Sandbox::root());
+    let store = open(&sandbox, "overlay");
+    let image = make_image(&store, "localhost/lab/made:1", 1);
+    let base = store.layer(image.top_layer.as_deref().unwrap()).unwrap().parent.unwrap();
+    // A layer as an upstream writer leaves it that was killed: recorded as incomplete.
+    let broken = random_id().unwrap();
+    let path = sandbox.path("root/overlay-layers/layers.json");
+    let mut layers: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    layers.push(json!({"id": broken, "parent": base, "created": "2024-01-01T00:00:00Z", "flags": {"incomplete": true}}));
+    fs::write(&path, serde_json::to_vec(&layers).unwrap()).unwrap();
+    fs::create_dir_all(sandbox.path(format!("root/overlay/{broken}/diff/some"))).unwrap();
+    // A container of ours whose maker died before it was recorded, and a staged layer of a dead process.
+    let (id, layer) = (random_id().unwrap(), random_id().unwrap());
+    fs::create_dir_all(sandbox.path(format!("root/overlay/{layer}/diff"))).unwrap();
+    fs::write(sandbox.path(format!("root/coracle/pending/container-{id}-{layer}")), "").unwrap();
+    fs::create_dir_all(sandbox.path("root/coracle/staging/dead/diff/etc")).unwrap();
+    fs::set_permissions(
+        sandbox.path("root/coracle/staging/dead/diff/etc"),
+        fs::Permissions::from_mode(0o000),
+    )
+    .unwrap();
+
+    assert!(store.layers().unwrap().iter().all(|l| l.id != broken), "an incomplete layer is no layer");
+    let container = store.create_container(container(&image.id, false)).unwrap();
+    assert!(!sandbox.path(format!("root/overlay/{layer}")).exists());
+    drop(store.stage_layer().unwrap());
+    assert_eq!(fs::read_dir(sandbox.path("root/coracle/staging")).unwrap().count(), 0);
+    store.delete_container(&container.id).unwrap();
+    assert!(!sandbox.path(format!("root/overlay/{broken}")).exists());
+    assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn vfs_holds_the_same_files() {
+    let sandbox = require!(Sandbox::root());
+    let store = open(&sandbox, "vfs");
+    let image = make_image(&store, "localhost/lab/made:1", 2);
+    let container = store.create_container(container(&image.id, true)).unwrap();
+    let root = store.mount(&container.id, &MountOptions::default()).unwrap();
+    assert!(root.join("bin/busybox").exists() && root.join("file1").exists());
+    assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o7777, 0o555);
+    store.unmount(&container.id, true).unwrap();
+    let line = require!(program("podman"));
+    let run = sandbox.command([line]).args(sandbox.store_flags()).args(["--storage-driver", "vfs"]);
+    let run = run.env("CONTAINERS_CONF", sandbox.path("conf/podman.conf"));
+    run.args(["image", "inspect", "localhost/lab/made:1"]).ok();
+    store.delete_container(&container.id).unwrap();
+    store.delete_image(&image.id).unwrap();
+    assert_eq!(fs::read_dir(sandbox.path("root/vfs/dir")).unwrap().count(), 0);
+}

@@ -20,12 +20,12 @@ mod oracle;
 mod pty;
 mod registry;
 mod sandbox;
-mod store;
+pub mod store;
 mod tarball;
 
 pub use command::{Cmd, Outcome, Running};
 pub use http::{Response, request};
-pub use images::{Image, Layer, busybox, busybox_entries, busybox_tar, digest};
+pub use images::{Image, Layer, busybox, busybox_entries, busybox_tar, digest, host_architecture};
 pub use pty::Pty;
 pub use registry::{Options as RegistryOptions, Registry, registry};
 pub use sandbox::{Sandbox, Who};

@@ -157,7 +157,11 @@ fn by_prefix<'a>(images: &'a [ImageRecord], prefix: &str) -> Result<Option<&'a I
     match (first, matching.next()) {
         (Some(a), Some(b)) if a.id != b.id => Err(Error::new(
             ErrorKind::Conflict,
-            format!("image ID prefix {prefix} is ambiguous: it matches {} and {}", super::short_id(&a.id), super::short_id(&b.id)),
+            format!(
+                "image ID prefix {prefix} is ambiguous: it matches {} and {}",
+                super::short_id(&a.id),
+                super::short_id(&b.id)
+            ),
         )),
         (first, _) => Ok(first),
     }
@@ -182,7 +186,10 @@ mod tests {
     }
 
     fn first(found: Result<Found>) -> char {
-        found.map_or_else(|e| if e.kind() == ErrorKind::NotFound { '-' } else { '!' }, |f| f.image.id.chars().next().unwrap())
+        found.map_or_else(
+            |e| if e.kind() == ErrorKind::NotFound { '-' } else { '!' },
+            |f| f.image.id.chars().next().unwrap(),
+        )
     }
 
     #[test]

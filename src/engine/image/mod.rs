@@ -40,8 +40,10 @@ pub fn raw_config(engine: &Engine, image: &ImageRecord) -> Result<Vec<u8>> {
     let other = image.big_data_names.iter().find(|name| crate::engine::Digest::parse(name).is_ok());
     match other {
         Some(key) => engine.store.image_big_data(&image.id, key),
-        None => Err(crate::engine::Error::corrupt(format!("image {} has no configuration", short_id(&image.id)))
-            .with_hint("pull it again")),
+        None => {
+            Err(crate::engine::Error::corrupt(format!("image {} has no configuration", short_id(&image.id)))
+                .with_hint("pull it again"))
+        }
     }
 }
 

@@ -14,16 +14,37 @@
 pub mod diff;
 pub mod record;
 
-pub use record::{ContainerRecord, ImageRecord, LayerCompression, LayerRecord, Location};
+mod backend;
+mod containers;
+mod content;
+mod file;
+mod images;
+mod layers;
+mod layout;
+mod mapping;
+mod mounting;
+mod mounts;
+mod options;
+mod overlay;
+mod pending;
+mod stack;
+mod staging;
+mod vfs;
 
+pub use content::LayerPaths;
+pub use record::{ContainerRecord, ImageRecord, LayerCompression, LayerRecord, Location};
+pub use staging::StagedLayer;
+
+use crate::engine::host::lock::FileLock;
 use crate::engine::spec::IdMappings;
 use crate::engine::{Digest, Error, Result};
+use backend::Backend;
 use jiff::Timestamp;
+use layout::{Driver, Layout};
+use options::DriverOptions;
 use serde_json::{Map, Value};
-use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// What a store is opened with; `config::StorageConf` has all of it.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +71,10 @@ pub struct StoreOptions {
 #[derive(Debug)]
 pub struct Store {
     options: StoreOptions,
+    driver: Driver,
+    driver_options: DriverOptions,
+    layout: Layout,
+    backend: OnceLock<Backend>,
 }
 
 /// A big data item of an image or a container.
@@ -149,191 +174,77 @@ pub struct MountOptions {
     pub id_maps: Option<IdMappings>,
 }
 
-/// A private directory in which a layer is unpacked. Dropping it removes it; after a crash the next command does.
-#[derive(Debug)]
-pub struct StagedLayer {
-    directory: File,
-    path: PathBuf,
-}
-
-impl StagedLayer {
-    /// The directory that becomes the layer's `diff`.
-    pub fn dir(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
+impl NewLayer {
+    /// A layer as [`diff::apply`] has unpacked it.
+    pub fn from_applied(id: impl Into<String>, parent: Option<String>, applied: &diff::Applied) -> Self {
+        Self {
+            id: id.into(),
+            parent,
+            compressed_digest: Some(applied.blob_digest.clone()),
+            compressed_size: applied.blob_size,
+            diff_digest: Some(applied.diff_id.clone()),
+            diff_size: applied.diff_size,
+            compression: applied.compression.into(),
+            uids: applied.uids.clone(),
+            gids: applied.gids.clone(),
+            flags: Map::new(),
+        }
     }
-
-    /// Where the gzip-compressed tar-split goes.
-    pub fn tar_split_path(&self) -> PathBuf {
-        self.path.join("tar-split.gz")
-    }
 }
 
-/// Held while a blob is fetched, so that another process waits and then finds it done.
+/// Held while blobs are fetched, so that another process waits and then finds them done.
 #[derive(Debug)]
-pub struct BlobLocks {}
-
-fn pending<T>() -> Result<T> {
-    Err(Error::unsupported("the store is not built yet"))
+pub struct BlobLocks {
+    _locks: Vec<FileLock>,
 }
 
-#[allow(unused_variables, clippy::unused_self, clippy::needless_pass_by_value)]
 impl Store {
-    /// Opens the store. Creates nothing; reads at most a directory to learn the driver.
+    /// Opens the store. Reads nothing but, when no driver is named, which one the store was made with; a fresh store
+    /// then gets overlay if it works here, else vfs.
     pub fn open(options: StoreOptions) -> Result<Self> {
-        Ok(Self { options })
+        if !options.graph_root.is_absolute() || !options.run_root.is_absolute() {
+            return Err(Error::invalid("the graph root and the run root must be absolute paths"));
+        }
+        match options.driver.as_deref().filter(|d| !d.is_empty()) {
+            Some(name) => {
+                let driver = Driver::parse(name)?;
+                Self::with_driver(options, driver)
+            }
+            None => Self::with_any_driver(options),
+        }
+    }
+
+    fn with_driver(options: StoreOptions, driver: Driver) -> Result<Self> {
+        let driver_options = DriverOptions::parse(driver.name(), &options.driver_opts)?;
+        let layout = Layout::new(&options, driver);
+        Ok(Self { options, driver, driver_options, layout, backend: OnceLock::new() })
+    }
+
+    fn with_any_driver(options: StoreOptions) -> Result<Self> {
+        for driver in [Driver::Overlay, Driver::Vfs] {
+            let layers = options.graph_root.join(format!("{}-layers", driver.name()));
+            if layers.exists() {
+                return Self::with_driver(options, driver);
+            }
+        }
+        let overlay = Self::with_driver(options.clone(), Driver::Overlay)?;
+        match overlay.backend() {
+            Ok(_) => Ok(overlay),
+            Err(e) => {
+                tracing::debug!("{e}; using vfs");
+                Self::with_driver(options, Driver::Vfs)
+            }
+        }
     }
 
     /// `overlay` or `vfs`.
-    pub fn driver_name(&self) -> &str {
-        self.options.driver.as_deref().unwrap_or("overlay")
+    pub fn driver_name(&self) -> &'static str {
+        self.driver.name()
     }
 
-    /// Every image, those of additional stores included.
-    pub fn images(&self) -> Result<Vec<ImageRecord>> {
-        pending()
-    }
-
-    /// The image with this full ID. [`crate::engine::ErrorKind::NotFound`] if there is none.
-    pub fn image(&self, id: &str) -> Result<ImageRecord> {
-        pending()
-    }
-
-    /// The image by full name, ID, unambiguous ID prefix or digest; no short-name resolution.
-    pub fn lookup_image(&self, name: &str) -> Result<ImageRecord> {
-        pending()
-    }
-
-    /// A big data item of an image.
-    pub fn image_big_data(&self, id: &str, key: &str) -> Result<Vec<u8>> {
-        pending()
-    }
-
-    /// Commits a whole pull: one syncfs, then the layers in order (parents first), then the image. A layer that exists
-    /// meanwhile is kept and the staged one dropped; an image that exists gets the names.
-    pub fn commit_image(&self, layers: Vec<(StagedLayer, NewLayer)>, image: NewImage) -> Result<ImageRecord> {
-        pending()
-    }
-
-    /// Records an image whose layers are committed. An existing image of that ID gets the names and new big data.
-    pub fn create_image(&self, image: NewImage) -> Result<ImageRecord> {
-        pending()
-    }
-
-    /// Makes `names` the image's only names.
-    pub fn set_image_names(&self, id: &str, names: &[String]) -> Result<()> {
-        pending()
-    }
-
-    /// Adds names, taking them away from images that had them.
-    pub fn add_image_names(&self, id: &str, names: &[String]) -> Result<()> {
-        pending()
-    }
-
-    /// Removes names.
-    pub fn remove_image_names(&self, id: &str, names: &[String]) -> Result<()> {
-        pending()
-    }
-
-    /// Deletes an image and the layers only it used; returns the IDs of those.
-    /// [`crate::engine::ErrorKind::InUse`] if a container uses it.
-    pub fn delete_image(&self, id: &str) -> Result<Vec<String>> {
-        pending()
-    }
-
-    /// Every layer, those of additional stores included, without incomplete ones.
-    pub fn layers(&self) -> Result<Vec<LayerRecord>> {
-        pending()
-    }
-
-    /// The layer with this full ID.
-    pub fn layer(&self, id: &str) -> Result<LayerRecord> {
-        pending()
-    }
-
-    /// Layers with this DiffID.
-    pub fn layers_by_diff_id(&self, digest: &Digest) -> Result<Vec<LayerRecord>> {
-        pending()
-    }
-
-    /// A fresh private directory for a layer.
-    pub fn stage_layer(&self) -> Result<StagedLayer> {
-        pending()
-    }
-
-    /// Commits one layer: syncfs, rename into place, record. An existing layer of that ID is kept and returned.
-    pub fn commit_layer(&self, staged: StagedLayer, layer: NewLayer) -> Result<LayerRecord> {
-        pending()
-    }
-
-    /// Locks blobs, in an order that cannot deadlock with another caller: take all that one pull needs at once.
-    /// Look again whether the layers exist afterwards.
-    pub fn lock_blobs(&self, digests: &[Digest]) -> Result<BlobLocks> {
-        pending()
-    }
-
-    /// Writes everything of the store's file system to disk (syncfs(2)).
-    pub fn sync_image(&self) -> Result<()> {
-        pending()
-    }
-
-    /// Every container.
-    pub fn containers(&self) -> Result<Vec<ContainerRecord>> {
-        pending()
-    }
-
-    /// The container with this full ID.
-    pub fn container(&self, id: &str) -> Result<ContainerRecord> {
-        pending()
-    }
-
-    /// Records a container and makes its read-write layer.
-    pub fn create_container(&self, container: NewContainer) -> Result<ContainerRecord> {
-        pending()
-    }
-
-    /// Deletes a container with its layer (unmounted by force) and directories. No error if it is gone already.
-    pub fn delete_container(&self, id: &str) -> Result<()> {
-        pending()
-    }
-
-    /// Mounts a container's or a layer's file system and counts the mount. Returns where.
-    pub fn mount(&self, id: &str, options: &MountOptions) -> Result<PathBuf> {
-        pending()
-    }
-
-    /// Undoes one [`Store::mount`], or all with `force`; unmounts at the last. `true`: still mounted.
-    pub fn unmount(&self, id: &str, force: bool) -> Result<bool> {
-        pending()
-    }
-
-    /// `<graphroot>/overlay-containers/<id>/userdata`, created if missing.
-    pub fn container_dir(&self, id: &str) -> Result<PathBuf> {
-        pending()
-    }
-
-    /// `<runroot>/overlay-containers/<id>/userdata`, created if missing.
-    pub fn container_run_dir(&self, id: &str) -> Result<PathBuf> {
-        pending()
-    }
-
-    /// Writes the layer's tar stream, byte for byte what was applied.
-    pub fn layer_diff_tar(&self, id: &str, out: &mut dyn Write) -> Result<()> {
-        pending()
-    }
-
-    /// Bytes in a layer's own files.
-    pub fn layer_size(&self, id: &str) -> Result<u64> {
-        pending()
-    }
-
-    /// Bytes of an image: all its layers and big data.
-    pub fn image_size(&self, id: &str) -> Result<u64> {
-        pending()
-    }
-
-    /// Bytes a container wrote.
-    pub fn container_rw_size(&self, id: &str) -> Result<u64> {
-        pending()
+    /// Whether the kernel itself stacks the layers, not a mount program or copies.
+    pub fn native_overlay(&self) -> Result<bool> {
+        Ok(self.driver == Driver::Overlay && *self.backend()? == Backend::Native)
     }
 
     /// `<graphroot>`.
@@ -345,4 +256,76 @@ impl Store {
     pub fn run_root(&self) -> &Path {
         &self.options.run_root
     }
+
+    /// Locks blobs, sorted so that two callers cannot wait for each other: take all that one pull needs at once, and
+    /// look again whether the layers exist afterwards.
+    pub fn lock_blobs(&self, digests: &[Digest]) -> Result<BlobLocks> {
+        let mut sorted: Vec<&Digest> = digests.iter().collect();
+        sorted.sort();
+        sorted.dedup();
+        let lock = |digest: &&Digest| FileLock::exclusive(&self.layout.locks.join(digest.as_str()));
+        Ok(BlobLocks { _locks: sorted.iter().map(lock).collect::<Result<_>>()? })
+    }
+
+    /// Writes everything of the store's file system to disk (syncfs(2)).
+    pub fn sync_image(&self) -> Result<()> {
+        let home = &self.layout.image_home;
+        let path = if home.exists() { home } else { &self.options.graph_root };
+        let directory = std::fs::File::open(path).map_err(|e| Error::io("open", path, e))?;
+        rustix::fs::syncfs(&directory).map_err(|e| Error::io("syncfs", path, e))
+    }
+
+    /// Whether another tool's lock order matters here: held while automatic user namespaces are chosen.
+    pub fn lock_user_namespaces(&self) -> Result<FileLock> {
+        FileLock::exclusive(&self.layout.userns_lock)
+    }
+
+    /// Read-only stores: those of storage.conf and those of the driver's own option.
+    fn additional_stores(&self) -> impl Iterator<Item = &PathBuf> {
+        self.options.image_stores.iter().chain(&self.driver_options.image_stores)
+    }
+
+    fn additional_homes(&self) -> impl Iterator<Item = PathBuf> {
+        self.additional_stores().map(|store| store.join(self.driver.name()))
+    }
+
+    /// `<store>/overlay-WHAT` for each read-only store.
+    fn additional(&self, what: &str) -> Vec<PathBuf> {
+        self.additional_stores().map(|store| store.join(format!("{}-{what}", self.driver.name()))).collect()
+    }
+
+    /// A layer's directory below a driver's home directory.
+    fn home_of(&self, home: &Path, id: &str) -> PathBuf {
+        match self.driver {
+            Driver::Overlay => home.join(id),
+            Driver::Vfs => home.join("dir").join(id),
+        }
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
+            .map_err(|e| Error::os("getrandom", e))?;
+    }
+    Ok(bytes)
+}
+
+/// 64 hex digits: an ID of a layer or container.
+pub fn random_id() -> Result<String> {
+    Ok(hex::encode(random::<32>()?))
+}
+
+/// A name for something temporary.
+fn random_name() -> Result<String> {
+    Ok(hex::encode(random::<8>()?))
+}
+
+/// 26 characters for `l/` (upstream's `generateID`: base 32).
+fn random_link() -> Result<String> {
+    const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let bytes = random::<26>()?;
+    Ok(bytes.iter().map(|b| char::from(LETTERS[usize::from(b & 31)])).collect())
 }

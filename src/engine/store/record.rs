@@ -3,6 +3,7 @@
 //! Field names, order and what is left out when empty are containers/storage's (`layers.go`, `images.go`,
 //! `containers.go`). Fields we do not know are skipped here and kept on disk: see [`super::file`].
 
+use super::diff::Compression;
 use crate::engine::Digest;
 use crate::engine::spec::{IdMapping, IdMappings};
 use jiff::Timestamp;
@@ -35,6 +36,17 @@ pub enum LayerCompression {
     Xz,
     /// zstd.
     Zstd,
+}
+
+impl From<Compression> for LayerCompression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::None,
+            Compression::Gzip => Self::Gzip,
+            Compression::Zstd => Self::Zstd,
+            Compression::Xz => Self::Xz,
+        }
+    }
 }
 
 impl LayerCompression {
