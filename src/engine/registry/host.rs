@@ -73,6 +73,8 @@ enum Sent {
     Answer(Response),
     /// Try again after at least this pause.
     Again(Error, Option<Duration>),
+    /// There is no connection, and another try will not make one.
+    Unreachable(Error),
 }
 
 impl Host {
@@ -129,6 +131,7 @@ impl Host {
                     return Ok(answer);
                 }
                 Sent::Answer(answer) => return Ok(answer),
+                Sent::Unreachable(error) => return Err(error),
                 Sent::Again(error, pause) => (error, pause),
             };
             if attempt >= self.retry.attempts {
@@ -143,29 +146,21 @@ impl Host {
 
     async fn send(&self, get: &Get<'_>) -> Result<Sent> {
         let known = *lock(&self.scheme);
-        match known {
-            Some(scheme) => self.send_by(scheme, get).await,
-            None => {
-                let first = self.send_by("https", get).await;
-                let plain = match &first {
-                    Ok(Sent::Again(e, _)) | Err(e) => self.insecure && e.kind() == ErrorKind::Network,
-                    Ok(Sent::Answer(_)) => false,
-                };
-                let (scheme, sent) = match plain {
-                    // The TLS failure is what the user wants to read about, if plain HTTP does not work either.
-                    true => match self.send_by("http", get).await {
-                        Ok(Sent::Answer(answer)) => ("http", Ok(Sent::Answer(answer))),
-                        Ok(Sent::Again(e, pause)) => ("https", Ok(Sent::Again(e, pause))),
-                        Err(_) => return first,
-                    },
-                    false => ("https", first),
-                };
-                if let Ok(Sent::Answer(_)) = &sent {
-                    *lock(&self.scheme) = Some(scheme);
-                }
-                sent
+        if let Some(scheme) = known {
+            return self.send_by(scheme, get).await;
+        }
+        let (mut scheme, mut sent) = ("https", self.send_by("https", get).await?);
+        if self.insecure && matches!(sent, Sent::Unreachable(_) | Sent::Again(..)) {
+            match self.send_by("http", get).await? {
+                // The TLS failure is what the user wants to read about, if plain HTTP does not work either.
+                Sent::Unreachable(_) => {}
+                plain => (scheme, sent) = ("http", plain),
             }
         }
+        if let Sent::Answer(_) = &sent {
+            *lock(&self.scheme) = Some(scheme);
+        }
+        Ok(sent)
     }
 
     async fn send_by(&self, scheme: &'static str, get: &Get<'_>) -> Result<Sent> {
@@ -190,7 +185,7 @@ impl Host {
             }
             let answer = match tokio::time::timeout(self.retry.stall, request.send()).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(e)) => return self.transport_failure(&e),
+                Ok(Err(e)) => return Ok(self.transport_failure(&e)),
                 Err(_) => return Ok(Sent::Again(self.silent(), None)),
             };
             let status = answer.status();
@@ -225,7 +220,7 @@ impl Host {
         }
     }
 
-    fn transport_failure(&self, e: &reqwest::Error) -> Result<Sent> {
+    fn transport_failure(&self, e: &reqwest::Error) -> Sent {
         let cause = root_cause(e);
         let error = Error::new(ErrorKind::Network, format!("cannot reach registry {}", self.name));
         let lower = cause.to_lowercase();
@@ -246,7 +241,7 @@ impl Host {
             error.with_source(cause)
         };
         // A broken connection deserves another try; a name or port that does not answer hardly does.
-        if e.is_connect() { Err(error) } else { Ok(Sent::Again(error, None)) }
+        if e.is_connect() { Sent::Unreachable(error) } else { Sent::Again(error, None) }
     }
 
     fn silent(&self) -> Error {

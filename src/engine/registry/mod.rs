@@ -17,6 +17,9 @@ pub mod host;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 pub use blob::BlobReader;
 pub use client::{Client, ClientOptions, Repository};
