@@ -12,7 +12,11 @@
 mod support;
 
 mod conmon;
+mod errors;
 mod flags;
+mod foreign;
+mod hello;
+mod killpoints;
 mod kit;
 mod layers;
 mod lifecycle;

@@ -60,22 +60,23 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Attach(container::attach::AttachArgs),
+    Exec(container::exec::ExecArgs),
     /// Work with containers
     #[command(subcommand)]
     Container(container::ContainerCommand),
     /// Work with images
     #[command(subcommand)]
     Image(image::ImageCommand),
-    /// List images
     Images(image::images::ImagesArgs),
-    /// Show the host, the store and the configuration
     Info(system::info::InfoArgs),
+    Pull(image::pull::PullArgs),
+    Rmi(image::rmi::RmiArgs),
     /// Work with the engine
     #[command(subcommand)]
     System(system::SystemCommand),
-    /// Run a command in the rootless user namespace
+    Tag(image::tag::TagArgs),
     Unshare(system::unshare::UnshareArgs),
-    /// Show the version
+    Untag(image::untag::UntagArgs),
     Version(system::version::VersionArgs),
 }
 
@@ -83,19 +84,25 @@ impl Command {
     fn run(self, cx: &Context) -> Result<Exit> {
         match self {
             Self::Attach(args) => container::attach::run(cx, args),
+            Self::Exec(args) => container::exec::run(cx, args),
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
             Self::Images(args) => image::images::run(cx, args),
             Self::Info(args) => system::info::run(cx, args),
+            Self::Pull(args) => image::pull::run(cx, args),
+            Self::Rmi(args) => image::rmi::run(cx, args),
             Self::System(command) => command.run(cx),
+            Self::Tag(args) => image::tag::run(cx, args),
             Self::Unshare(args) => system::unshare::run(cx, args),
+            Self::Untag(args) => image::untag::run(cx, args),
             Self::Version(args) => system::version::run(cx, args),
         }
     }
 
     /// Whether a failure's exit code must not look like a container's own.
     fn starts_containers(&self) -> bool {
-        false
+        use container::ContainerCommand;
+        matches!(self, Self::Exec(_) | Self::Container(ContainerCommand::Exec(_)))
     }
 }
 

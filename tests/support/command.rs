@@ -45,6 +45,13 @@ impl Cmd {
         self
     }
 
+    /// Puts words in front: a program that executes the rest of its arguments.
+    pub fn wrapped<S: Into<OsString>>(mut self, words: impl IntoIterator<Item = S>) -> Cmd {
+        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+        self.argv.splice(0..0, words);
+        self
+    }
+
     /// Sets a variable, replacing an earlier value.
     pub fn env(mut self, name: impl Into<OsString>, value: impl AsRef<OsStr>) -> Cmd {
         let name = name.into();

@@ -17,6 +17,7 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub enum ContainerCommand {
     Attach(attach::AttachArgs),
+    Exec(exec::ExecArgs),
 }
 
 impl ContainerCommand {
@@ -24,6 +25,7 @@ impl ContainerCommand {
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
             Self::Attach(args) => attach::run(cx, args),
+            Self::Exec(args) => exec::run(cx, args),
         }
     }
 }

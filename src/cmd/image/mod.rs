@@ -14,19 +14,30 @@ use super::{Context, Exit};
 use crate::engine::Result;
 use clap::Subcommand;
 
-/// Commands of `coracle image`.
+/// Commands of `coracle image`; what each does is said by its arguments.
+#[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
-    /// List images
+    Exists(exists::ExistsArgs),
     #[command(visible_alias = "list")]
     Ls(images::ImagesArgs),
+    Pull(pull::PullArgs),
+    #[command(visible_alias = "remove")]
+    Rm(rmi::RmiArgs),
+    Tag(tag::TagArgs),
+    Untag(untag::UntagArgs),
 }
 
 impl ImageCommand {
     /// Runs it.
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
+            Self::Exists(args) => exists::run(cx, args),
             Self::Ls(args) => images::run(cx, args),
+            Self::Pull(args) => pull::run(cx, args),
+            Self::Rm(args) => rmi::run(cx, args),
+            Self::Tag(args) => tag::run(cx, args),
+            Self::Untag(args) => untag::run(cx, args),
         }
     }
 }

@@ -1,1 +1,86 @@
-//! `coracle image rmi`.
+//! `coracle rmi`.
+
+use clap::{ArgAction, Args};
+
+use crate::cmd::{Context, Exit};
+use crate::engine::image::remove::{RemoveOptions, Removed, all, remove};
+use crate::engine::{Error, Result};
+
+/// Remove images
+///
+/// A name of an image that has others is taken away; the last one takes the image with it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RmiArgs {
+    /// Remove all images
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    pub all: bool,
+    /// Remove an image with several names, and the containers that use it
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    pub force: bool,
+    /// A missing image is no error
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    pub ignore: bool,
+    /// Keep untagged parents
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    pub no_prune: bool,
+    /// Only this platform's instance: images here are of one platform, so it must be that one
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Vec<String>,
+    /// Images to remove
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+}
+
+/// Runs `coracle rmi`.
+pub fn run(cx: &Context, args: RmiArgs) -> Result<Exit> {
+    if args.images.is_empty() && !args.all {
+        return Err(Error::invalid("image name or ID must be specified"));
+    }
+    if !args.images.is_empty() && args.all {
+        return Err(Error::invalid("when using the --all switch, you may not pass any images names or IDs"));
+    }
+    let engine = cx.engine()?;
+    let options = RemoveOptions { force: args.force || args.all, no_prune: args.no_prune, ignore: args.ignore };
+    let names = if args.all { all(engine)? } else { args.images.clone() };
+    let mut exit = Exit::OK;
+    for name in &names {
+        let removed = check_platform(cx, name, &args.platform).and_then(|()| remove_one(cx, name, &options));
+        match removed {
+            Ok(removed) => print(cx, &removed)?,
+            // With --all an image may have gone with its child.
+            Err(e) if args.all && e.kind() == crate::engine::ErrorKind::NotFound => {}
+            Err(e) if names.len() == 1 => return Err(e),
+            Err(e) => {
+                cx.report(&e);
+                exit = Exit::FAILED;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn remove_one(cx: &Context, name: &str, options: &RemoveOptions) -> Result<Vec<Removed>> {
+    remove(cx.engine()?, name, options)
+}
+
+fn check_platform(cx: &Context, name: &str, platforms: &[String]) -> Result<()> {
+    use crate::engine::image::lookup::find_for;
+    use crate::engine::registry::PlatformRequest;
+    for platform in platforms.iter().flat_map(|p| p.split(',')) {
+        find_for(cx.engine()?, name, &PlatformRequest::parse(platform)?)?;
+    }
+    Ok(())
+}
+
+/// `Untagged:` and `Deleted:` lines.
+pub fn print(cx: &Context, removed: &[Removed]) -> Result<()> {
+    for image in removed {
+        for name in &image.untagged {
+            cx.println(format!("Untagged: {name}"))?;
+        }
+        if image.deleted {
+            cx.println(format!("Deleted: {}", image.id))?;
+        }
+    }
+    Ok(())
+}

@@ -49,13 +49,22 @@ pub enum LogTarget<'a> {
 pub struct Preserved(Vec<OwnedFd>);
 
 impl Preserved {
-    /// Takes the descriptors 3 … 3 + `count` - 1 that this program was started with. Fails if one is not open.
+    /// Takes the descriptors 3 … 3 + `count` - 1 that this program was started with, or those in `list` alone; a number between
+    /// them is /dev/null then. Fails if one is not open, or is stdio.
     ///
     /// To be called before anything else opens files, or numbers would name something of our own.
-    pub fn take(count: u32) -> Result<Self> {
-        let count = i32::try_from(count).map_err(|_| Error::invalid("too many descriptors to preserve"))?;
-        let fds = (3..3 + count).map(|number| {
-            inherited(number).ok_or_else(|| {
+    pub fn take(count: u32, list: &[u32]) -> Result<Self> {
+        if let Some(number) = list.iter().find(|number| **number < 3) {
+            return Err(Error::invalid(format!("file descriptor {number} cannot be preserved: it is stdio")));
+        }
+        let end = list.iter().map(|number| number.saturating_add(1)).max().unwrap_or(0);
+        let end = end.max(count.saturating_add(3)).min(1 << 20);
+        let fds = (3..end).map(|number| {
+            if !list.is_empty() && !list.contains(&number) {
+                let null = std::fs::File::options().read(true).write(true).open("/dev/null");
+                return null.map(OwnedFd::from).map_err(|e| Error::io("open", "/dev/null", e));
+            }
+            i32::try_from(number).ok().and_then(inherited).ok_or_else(|| {
                 Error::invalid(format!("file descriptor {number} is not open, so it cannot be preserved"))
             })
         });

@@ -11,6 +11,7 @@
 mod arguments;
 mod attach;
 mod control;
+mod exec;
 mod exit;
 mod launch;
 mod run_dir;
@@ -20,6 +21,8 @@ mod sync;
 
 pub use attach::{AttachSocket, Chunk, PACKET, Stream};
 pub use control::{reopen_logs, resize};
+pub use exec::{ExecChild, ExecConmon, ExecLaunch, ExecPipes};
+pub(crate) use exit::drain;
 pub use exit::{ExitFile, Waited};
 pub use launch::{CgroupManager, Launch, Launched, LogTarget, Preserved, environment, find, launch};
 pub use run_dir::RunDir;

@@ -25,6 +25,13 @@ pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| Error::os("make a pipe", e))
 }
 
+/// A close-on-exec pair of sockets that keep packets apart, for a start pipe that is read twice.
+pub(super) fn packets() -> Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|e| Error::os("make a pair of sockets", e))
+}
+
 /// An anonymous file in memory, for a child's stderr: it never fills up and needs no reader.
 pub(super) fn scratch() -> Result<File> {
     rustix::fs::memfd_create("coracle-stderr", rustix::fs::MemfdFlags::CLOEXEC)

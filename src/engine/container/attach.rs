@@ -1,5 +1,6 @@
 //! Attaching: a container's streams as a value.
 
+use super::exec::Gate;
 use crate::engine::conmon::{self, AttachSocket, Chunk, ExitFile, PACKET, RunDir, Stream, Waited};
 use crate::engine::host::process::PidFd;
 use crate::engine::state::{EXIT_UNKNOWN, Record, Status};
@@ -33,6 +34,8 @@ pub(super) struct Pipes {
     pub stdin: Option<OwnedFd>,
     pub stdout: Option<OwnedFd>,
     pub stderr: Option<OwnedFd>,
+    /// Closed: what is on stderr may be the runtime's.
+    pub gate: Option<Gate>,
     /// Its end is the streams' end, whoever else still holds them open.
     pub child: PidFd,
     pub ended: bool,
@@ -88,8 +91,12 @@ impl Attached {
         match &self.link {
             Link::Conmon(socket) => vec![socket.as_fd()],
             Link::Pipes(pipes) => {
-                let fds = [&pipes.stdout, &pipes.stderr].into_iter().flatten().map(AsFd::as_fd);
-                fds.chain((!pipes.ended).then_some(pipes.child.as_fd())).collect()
+                let stderr = match &pipes.gate {
+                    Some(gate) => Some(gate.watch.as_fd()),
+                    None => pipes.stderr.as_ref().map(AsFd::as_fd),
+                };
+                let child = (!pipes.ended).then_some(pipes.child.as_fd());
+                [pipes.stdout.as_ref().map(AsFd::as_fd), stderr, child].into_iter().flatten().collect()
             }
         }
     }
@@ -127,6 +134,14 @@ impl Attached {
         }
     }
 
+    /// What the runtime said when there was no process to say anything.
+    pub(super) fn complaint(&mut self) -> String {
+        let Link::Pipes(Pipes { stderr: Some(stderr), .. }) = &self.link else { return String::new() };
+        let mut text = vec![0; 8192];
+        let read = rustix::io::read(stderr, &mut text).unwrap_or_default();
+        String::from_utf8_lossy(&text[..read]).into_owned()
+    }
+
     /// Gives its terminal a size.
     pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
         conmon::resize(&self.run_dir, rows, columns)
@@ -151,7 +166,12 @@ impl Pipes {
     fn receive<'b>(&mut self, buffer: &'b mut [u8]) -> std::io::Result<Option<Chunk<'b>>> {
         // Looked at before the pipes are: what the process wrote is there when its end is.
         let ended = self.ended || self.child.wait(Some(std::time::Duration::ZERO)).unwrap_or(true);
-        for (pipe, stream) in [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)] {
+        if self.gate.as_ref().is_some_and(Gate::is_open) {
+            self.gate = None;
+        }
+        let mut closed = None;
+        let stderr = if self.gate.is_some() { &mut closed } else { &mut self.stderr };
+        for (pipe, stream) in [(&mut self.stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
             let Some(fd) = pipe else { continue };
             match rustix::io::read(&*fd, &mut buffer[..PACKET]) {
                 Ok(0) => *pipe = None,

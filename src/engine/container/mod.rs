@@ -2,4 +2,5 @@
 
 pub mod attach;
 pub mod exec;
+mod exec_process;
 pub mod logs;

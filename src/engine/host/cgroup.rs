@@ -1,1 +1,165 @@
-//! What cgroups this host offers, and where a container's can be made.
+//! How cgroups are mounted here and what we may do with them (cgroups(7)). Reads only.
+
+use crate::engine::spec::{CgroupFacts, CgroupManager, CgroupMode};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// The cgroups a container of this process can have. `caller_uid`: whose systemd instance delegates, when `rootless`.
+pub fn facts(rootless: bool, caller_uid: u32) -> CgroupFacts {
+    let mode = mode(Path::new(ROOT));
+    let own_text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    match mode {
+        CgroupMode::None => CgroupFacts::default(),
+        CgroupMode::V2 => v2(&own_text, rootless, caller_uid),
+        CgroupMode::V1 | CgroupMode::Hybrid => CgroupFacts {
+            mode,
+            controllers: v1_controllers(&own_text),
+            own: own_v1(&own_text),
+            writable: !rootless && is_writable(Path::new(ROOT)),
+            swap: Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists(),
+        },
+    }
+}
+
+/// The manager to use: the configured one where it can work, else the one that can.
+///
+/// `user_bus`: the caller's systemd instance can be reached (rootless).
+pub fn manager(configured: Option<&str>, facts: &CgroupFacts, rootless: bool, user_bus: bool) -> CgroupManager {
+    let systemd = Path::new("/run/systemd/system").is_dir() && (!rootless || user_bus);
+    choose(configured, facts, rootless, systemd)
+}
+
+fn choose(configured: Option<&str>, facts: &CgroupFacts, rootless: bool, systemd: bool) -> CgroupManager {
+    if configured == Some("disabled") || facts.mode == CgroupMode::None {
+        return CgroupManager::Disabled;
+    }
+    if rootless && facts.mode != CgroupMode::V2 {
+        return CgroupManager::Disabled;
+    }
+    match configured {
+        Some("cgroupfs") | None if !systemd && !facts.writable => CgroupManager::Disabled,
+        Some("cgroupfs") => CgroupManager::Cgroupfs,
+        _ if systemd => CgroupManager::Systemd,
+        _ if facts.writable => CgroupManager::Cgroupfs,
+        _ => CgroupManager::Disabled,
+    }
+}
+
+fn mode(root: &Path) -> CgroupMode {
+    match magic(root) {
+        Some(CGROUP2_SUPER_MAGIC) => CgroupMode::V2,
+        Some(TMPFS_MAGIC | CGROUP_SUPER_MAGIC) => {
+            if magic(&root.join("unified")) == Some(CGROUP2_SUPER_MAGIC) {
+                CgroupMode::Hybrid
+            } else if root.join("memory").is_dir() || root.join("cpu").exists() || root.join("pids").is_dir() {
+                CgroupMode::V1
+            } else {
+                CgroupMode::None
+            }
+        }
+        _ => CgroupMode::None,
+    }
+}
+
+// linux/magic.h
+const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+const CGROUP_SUPER_MAGIC: u64 = 0x0027_e0eb;
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+
+fn magic(path: &Path) -> Option<u64> {
+    u64::try_from(rustix::fs::statfs(path).ok()?.f_type).ok()
+}
+
+fn is_writable(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// The rows of /proc/self/cgroup: hierarchy number, controllers, path.
+fn rows(text: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        Some((fields.next()?, fields.next()?, fields.next()?))
+    })
+}
+
+fn v1_controllers(text: &str) -> BTreeSet<String> {
+    rows(text)
+        .flat_map(|(_, controllers, _)| controllers.split(','))
+        .filter(|c| !c.is_empty() && !c.starts_with("name="))
+        .filter(|c| Path::new(ROOT).join(c).exists())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn own_v1(text: &str) -> String {
+    let of = |name: &str| rows(text).find(|r| r.1.split(',').any(|c| c == name)).map(|r| r.2.to_owned());
+    of("memory").or_else(|| rows(text).next().map(|r| r.2.to_owned())).unwrap_or_default()
+}
+
+fn own_v2(text: &str) -> String {
+    rows(text).find(|r| r.0 == "0").map(|r| r.2.to_owned()).unwrap_or_default()
+}
+
+fn v2(text: &str, rootless: bool, caller_uid: u32) -> CgroupFacts {
+    let own = own_v2(text);
+    let below = |path: &str| PathBuf::from(ROOT).join(path.trim_start_matches('/'));
+    let own_dir = below(&own);
+    // systemd delegates to the user's instance; without it, what our own cgroup offers is all there is.
+    let delegated = below(&format!("user.slice/user-{caller_uid}.slice/user@{caller_uid}.service"));
+    let offer = match rootless {
+        true if delegated.is_dir() => delegated,
+        true => own_dir.clone(),
+        false => PathBuf::from(ROOT),
+    };
+    let controllers = fs::read_to_string(offer.join("cgroup.controllers")).unwrap_or_default();
+    CgroupFacts {
+        mode: CgroupMode::V2,
+        controllers: controllers.split_whitespace().map(str::to_owned).collect(),
+        writable: if rootless {
+            is_writable(&own_dir) && is_writable(&own_dir.join("cgroup.procs"))
+        } else {
+            is_writable(Path::new(ROOT))
+        },
+        swap: own_dir.join("memory.swap.max").exists() || Path::new("/proc/swaps").exists(),
+        own,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_self_cgroup() {
+        let v1 = "9:name=systemd:/\n4:memory:/a/b\n1:cpu,cpuacct:/c\n0::/u:x\n";
+        assert_eq!(own_v1(v1), "/a/b");
+        assert_eq!(own_v2(v1), "/u:x");
+        assert_eq!(own_v2("0::/user.slice/x.scope\n"), "/user.slice/x.scope");
+    }
+
+    #[test]
+    fn the_manager_is_one_that_works() {
+        use CgroupManager::{Cgroupfs, Disabled, Systemd};
+        let facts = |mode, writable| CgroupFacts { mode, writable, ..CgroupFacts::default() };
+        let cases = [
+            (None, CgroupMode::V2, true, false, true, Systemd),
+            (None, CgroupMode::V2, true, false, false, Cgroupfs),
+            (Some("systemd"), CgroupMode::V2, true, false, false, Cgroupfs),
+            (Some("cgroupfs"), CgroupMode::V2, true, false, true, Cgroupfs),
+            (Some("cgroupfs"), CgroupMode::V2, false, true, false, Disabled),
+            (None, CgroupMode::V2, false, true, true, Systemd),
+            (None, CgroupMode::V2, false, true, false, Disabled),
+            (None, CgroupMode::Hybrid, false, true, true, Disabled),
+            (None, CgroupMode::Hybrid, true, false, false, Cgroupfs),
+            (None, CgroupMode::None, true, false, true, Disabled),
+        ];
+        for (configured, mode, writable, rootless, systemd, want) in cases {
+            let got = choose(configured, &facts(mode, writable), rootless, systemd);
+            assert_eq!(got, want, "{configured:?} {mode:?} writable={writable} rootless={rootless} systemd={systemd}");
+        }
+    }
+}

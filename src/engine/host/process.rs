@@ -58,6 +58,14 @@ impl PidFd {
         Ok(alive(pid, start).then_some(Self { fd }))
     }
 
+    /// Opens an unreaped child of ours, which may have ended already.
+    pub fn of_child(pid: u32) -> Result<Self> {
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let raw = raw.ok_or_else(|| Error::invalid(format!("{pid} is no process ID")))?;
+        let fd = rustix::process::pidfd_open(raw, PidfdFlags::empty());
+        Ok(Self { fd: fd.map_err(|e| Error::os(format!("pidfd_open {pid}"), e))? })
+    }
+
     /// Sends a signal by number. `false`: the process was already gone.
     pub fn signal(&self, signal: i32) -> Result<bool> {
         // SAFETY: only the number is passed on to pidfd_send_signal(2), which rejects one that is no signal; no

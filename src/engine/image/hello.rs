@@ -4,9 +4,9 @@
 //! and take the same way into the store as a pulled image. It answers to `coracle/hello` and to
 //! `localhost/coracle/hello`, needs no network, and an image of that name that is already here wins.
 
-use super::layers::Origin;
-use super::pull::{ImageToStore, Progress, PulledImage, PullRequest, store};
 use super::ImageConfig;
+use super::layers::Origin;
+use super::pull::{ImageToStore, Progress, PullRequest, PulledImage, store};
 use crate::engine::registry::manifest::{OCI_CONFIG, OCI_MANIFEST};
 use crate::engine::registry::platform::host_architecture;
 use crate::engine::registry::{Document, Reference};
@@ -22,7 +22,11 @@ const CREATED: &str = "2026-01-01T00:00:00Z";
 const BLOCK: usize = 512;
 
 /// Stores the image if `request` names it. `None`: it names another.
-pub(super) fn load(engine: &Engine, request: &PullRequest, progress: &dyn Progress) -> Result<Option<PulledImage>> {
+pub(super) fn load(
+    engine: &Engine,
+    request: &PullRequest,
+    progress: &dyn Progress,
+) -> Result<Option<PulledImage>> {
     let Ok(reference) = Reference::parse(&request.name) else { return Ok(None) };
     let reference = reference.or_latest();
     let ours = matches!(reference.name().as_str(), NAME | LOCAL_NAME);

@@ -81,7 +81,12 @@ pub fn chain(manifest: &Manifest, config: &ImageConfig) -> Result<Vec<ChainLayer
 }
 
 /// Brings every layer of the chain that is not here.
-pub fn bring(engine: &Engine, chain: &[ChainLayer], origin: &Origin<'_>, progress: &dyn Progress) -> Result<Brought> {
+pub fn bring(
+    engine: &Engine,
+    chain: &[ChainLayer],
+    origin: &Origin<'_>,
+    progress: &dyn Progress,
+) -> Result<Brought> {
     let mut present = present(engine, chain);
     let locks = if present < chain.len() {
         let digests: Vec<Digest> = chain[present..].iter().map(|l| l.blob.digest.clone()).collect();

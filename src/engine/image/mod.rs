@@ -9,10 +9,13 @@ mod hello;
 pub mod layers;
 pub mod lookup;
 pub mod pull;
+pub mod remove;
+pub mod tag;
+pub mod tree;
 
 pub use config::{Healthcheck, History, ImageConfig, RunConfig};
 pub use lookup::{Found, find};
-pub use pull::{PullPolicy, PullRequest, PulledImage, Progress, Silent, ensure, pull};
+pub use pull::{Progress, PullPolicy, PullRequest, PulledImage, Silent, ensure, pull};
 
 use crate::engine::store::ImageRecord;
 use crate::engine::{Context, Engine, Result};

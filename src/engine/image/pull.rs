@@ -166,7 +166,9 @@ pub fn pull(engine: &Engine, request: &PullRequest, progress: &dyn Progress) -> 
     }
     match (request.policy, &here) {
         (PullPolicy::Never, None) => {
-            return Err(no_such_image(&request.name).with_hint("it may not be pulled: the pull policy is never"));
+            return Err(
+                no_such_image(&request.name).with_hint("it may not be pulled: the pull policy is never")
+            );
         }
         (PullPolicy::Never | PullPolicy::Missing, Some(found)) => return Ok(present(found)),
         _ => {}
@@ -182,7 +184,10 @@ pub fn pull(engine: &Engine, request: &PullRequest, progress: &dyn Progress) -> 
         None => candidates(&request.name, client.registries())?,
     };
     let newer_than = here.as_ref().filter(|_| request.policy == PullPolicy::Newer);
-    match (pull_first(engine, request, &client, &candidates, note.as_deref(), newer_than, progress), newer_than) {
+    match (
+        pull_first(engine, request, &client, &candidates, note.as_deref(), newer_than, progress),
+        newer_than,
+    ) {
         (Err(e), Some(found)) if e.kind() != ErrorKind::DiskFull => {
             tracing::debug!("{e}; the local image is used");
             Ok(present(found))
@@ -192,7 +197,11 @@ pub fn pull(engine: &Engine, request: &PullRequest, progress: &dyn Progress) -> 
 }
 
 /// Pulls every tag of a repository; images that fail after the first error are not tried.
-pub fn pull_all_tags(engine: &Engine, request: &PullRequest, progress: &dyn Progress) -> Result<Vec<PulledImage>> {
+pub fn pull_all_tags(
+    engine: &Engine,
+    request: &PullRequest,
+    progress: &dyn Progress,
+) -> Result<Vec<PulledImage>> {
     let client = client(engine, request)?;
     let (candidates, _) = candidates(&request.name, client.registries())?;
     let mut last = None;
@@ -304,13 +313,14 @@ fn pull_first(
     let mut errors: Vec<Error> = Vec::new();
     for candidate in candidates {
         policy.check(&candidate.to_string())?;
-        let pulled = locate(client, candidate, || progress.started(candidate, note)).and_then(|(source, document)| {
-            let digest = digest_of(&document).clone();
-            match newer_than {
-                Some(found) if found.image.digests().contains(&digest) => Ok(present(found)),
-                _ => fetch(engine, request, candidate, &source, document, progress),
-            }
-        });
+        let pulled =
+            locate(client, candidate, || progress.started(candidate, note)).and_then(|(source, document)| {
+                let digest = digest_of(&document).clone();
+                match newer_than {
+                    Some(found) if found.image.digests().contains(&digest) => Ok(present(found)),
+                    _ => fetch(engine, request, candidate, &source, document, progress),
+                }
+            });
         match pulled {
             Ok(pulled) => {
                 progress.finished(&pulled);
@@ -400,7 +410,8 @@ fn fetch(
     check_platform(name, &config, &request.platform, from_index)?;
     let image = ImageToStore { name: name.clone(), manifest, index, raw_config, config };
     let from = layers::Origin::Registry(source);
-    let (record, changed) = store(engine, image, &from, progress).with_context(|| format!("pull {}", name.familiar()))?;
+    let (record, changed) =
+        store(engine, image, &from, progress).with_context(|| format!("pull {}", name.familiar()))?;
     Ok(PulledImage { image: record, name: Some(name.clone()), digest: Some(digest), changed })
 }
 
@@ -413,7 +424,12 @@ fn stored_config(engine: &Engine, manifest: &Manifest) -> Option<Vec<u8>> {
 
 /// A single manifest says nothing about its platform; its configuration does. An index was chosen from, so there the
 /// configuration is only checked for a platform the user named.
-fn check_platform(name: &Reference, config: &ImageConfig, want: &PlatformRequest, from_index: bool) -> Result<()> {
+fn check_platform(
+    name: &Reference,
+    config: &ImageConfig,
+    want: &PlatformRequest,
+    from_index: bool,
+) -> Result<()> {
     let have = config.platform();
     if want.accepts(&have) {
         return Ok(());
@@ -481,7 +497,11 @@ pub(super) fn store(
 }
 
 /// The configuration of an image that is here as the policy says: what `create` starts from.
-pub fn ensure(engine: &Engine, request: &PullRequest, progress: &dyn Progress) -> Result<(PulledImage, ImageConfig)> {
+pub fn ensure(
+    engine: &Engine,
+    request: &PullRequest,
+    progress: &dyn Progress,
+) -> Result<(PulledImage, ImageConfig)> {
     let pulled = pull(engine, request, progress)?;
     let config = config_of(engine, &pulled.image)?;
     Ok((pulled, config))

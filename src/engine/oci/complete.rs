@@ -64,7 +64,8 @@ fn environment(process: &ProcessSpec, image: &ImageConfig, defaults: &Defaults) 
         }
     };
     if !process.unset_env_all {
-        for entry in defaults.env.iter().chain(&defaults.proxy_env).chain(&image.env) {
+        let proxy = if process.no_proxy_env { &[][..] } else { &defaults.proxy_env };
+        for entry in defaults.env.iter().chain(proxy).chain(&image.env) {
             set(entry);
         }
         env.retain(|(name, _)| !process.unset_env.contains(name));

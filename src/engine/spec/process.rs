@@ -18,6 +18,8 @@ pub struct ProcessSpec {
     pub unset_env: Vec<String>,
     /// `--unsetenv-all`: the image's and the default environment are dropped.
     pub unset_env_all: bool,
+    /// `--http-proxy=false`: the caller's proxy variables are not passed on.
+    pub no_proxy_env: bool,
     /// `--workdir`; empty: the image's, else `/`.
     pub workdir: String,
     /// `--user`, unresolved (`name`, `uid`, `user:group`); empty: the image's. Resolved against the container's

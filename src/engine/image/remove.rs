@@ -1,0 +1,139 @@
+//! Removing images.
+//!
+//! The rules are podman's (`libimage/image.go`: `removeRecursive`), which are docker's with names of the store: removing
+//! one of several names only takes it away; removing the last removes the image, unless a container uses it; then go its
+//! dangling parents. An image is not "deleted" while others are built on it: its data is still there.
+
+use super::lookup::find;
+use super::tree::Tree;
+use super::{Found, short_id};
+use crate::engine::store::ImageRecord;
+use crate::engine::{Engine, Error, ErrorKind, Result};
+
+/// How to remove.
+#[derive(Clone, Debug, Default)]
+pub struct RemoveOptions {
+    /// Remove although it has several names.
+    pub force: bool,
+    /// Keep dangling parents.
+    pub no_prune: bool,
+    /// A missing image is no error.
+    pub ignore: bool,
+}
+
+/// What removing one image did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// The image.
+    pub id: String,
+    /// Names that were taken away.
+    pub untagged: Vec<String>,
+    /// Whether it is gone.
+    pub deleted: bool,
+    /// Bytes that became free; only when asked for.
+    pub size: u64,
+}
+
+/// Removes the image `name` means. `None`: there is none, and `ignore` is set.
+///
+/// `InUse` if a container uses it: removing the containers (`--force`) is the caller's business, as it knows them.
+/// `Conflict` if it is named by ID and has several names.
+pub fn remove(engine: &Engine, name: &str, options: &RemoveOptions) -> Result<Vec<Removed>> {
+    let found = match find(engine, name) {
+        Err(e) if e.kind() == ErrorKind::NotFound && options.ignore => return Ok(Vec::new()),
+        found => found?,
+    };
+    if found.image.read_only {
+        return Err(Error::unsupported(format!("cannot remove read-only image {:?}", found.image.id)));
+    }
+    if let Some(only_untagged) = untag(engine, &found, options)? {
+        return Ok(vec![only_untagged]);
+    }
+    let tree = Tree::load(engine)?;
+    let mut removed = Vec::new();
+    delete(engine, &tree, &found.image, options, false, &mut removed)?;
+    Ok(removed)
+}
+
+/// Takes one of several names away. `None`: the image itself is to go.
+fn untag(engine: &Engine, found: &Found, options: &RemoveOptions) -> Result<Option<Removed>> {
+    let Found { image, name } = found;
+    if image.names.len() <= 1 {
+        return Ok(None);
+    }
+    let Some(name) = name.as_ref().map(ToString::to_string).filter(|n| image.names.contains(n)) else {
+        if options.force {
+            return Ok(None);
+        }
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "unable to delete image {} (must be forced) - it has more than one name: {}",
+                short_id(&image.id),
+                image.names.join(", ")
+            ),
+        ));
+    };
+    engine.store.remove_image_names(&image.id, std::slice::from_ref(&name))?;
+    Ok(Some(Removed { id: image.id.clone(), untagged: vec![name], ..Removed::default() }))
+}
+
+/// Deletes the image and then its dangling parents.
+fn delete(
+    engine: &Engine,
+    tree: &Tree<'_>,
+    image: &ImageRecord,
+    options: &RemoveOptions,
+    with_size: bool,
+    removed: &mut Vec<Removed>,
+) -> Result<()> {
+    let has_children = tree.has_children(image);
+    // Before it is gone: afterwards the record cannot tell.
+    let parent = if options.no_prune { None } else { tree.parent(image).map(|p| p.id.clone()) };
+    let size = if with_size { engine.store.image_size(&image.id).unwrap_or(0) } else { 0 };
+    match engine.store.delete_image(&image.id) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        result => result?,
+    };
+    removed.push(Removed { id: image.id.clone(), untagged: image.names.clone(), deleted: !has_children, size });
+    let Some(parent) = parent else { return Ok(()) };
+    let now = Tree::load(engine)?;
+    let Some(record) = now.images().iter().find(|i| i.id == parent) else { return Ok(()) };
+    if !now.is_dangling(record) || now.in_use()?.contains(&parent) {
+        return Ok(());
+    }
+    delete(engine, &now, record, options, with_size, removed)
+}
+
+/// Removes unused images: dangling ones, or with `all` every one that no container uses. `keep` decides further.
+///
+/// Goes on after a failure of one image, which is told as a warning: another process may have started to use it.
+pub fn prune(
+    engine: &Engine,
+    all: bool,
+    keep: &dyn Fn(&ImageRecord) -> Result<bool>,
+) -> Result<Vec<Removed>> {
+    let tree = Tree::load(engine)?;
+    let in_use = tree.in_use()?;
+    let mut removed: Vec<Removed> = Vec::new();
+    for image in tree.images() {
+        let wanted = all || tree.is_dangling(image);
+        if image.read_only || !wanted || in_use.contains(&image.id) || keep(image)? {
+            continue;
+        }
+        if removed.iter().any(|r| r.id == image.id) {
+            continue;
+        }
+        let now = Tree::load(engine)?;
+        let deleted = delete(engine, &now, image, &RemoveOptions::default(), true, &mut removed);
+        if let Err(e) = deleted {
+            tracing::warn!("{e}");
+        }
+    }
+    Ok(removed)
+}
+
+/// IDs of all images, children before parents, so that removing them in this order succeeds.
+pub fn all(engine: &Engine) -> Result<Vec<String>> {
+    Ok(engine.store.images()?.into_iter().filter(|i| !i.read_only).map(|i| i.id).collect())
+}

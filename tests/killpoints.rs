@@ -1,0 +1,130 @@
+//! SIGKILL between every pair of steps. The crash points are read from the source, so that none is forgotten; after
+//! each, the next commands work, nothing that had a name is lost, and nothing is left over.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::support::{Cmd, Sandbox, require};
+
+/// Points that a plain series of commands does not come by, and why.
+const ELSEWHERE: &[(&str, &str)] = &[];
+
+fn points() -> BTreeSet<String> {
+    let pattern = regex::Regex::new(r#"failpoint!\("([^"]+)"\)"#).unwrap();
+    let mut found = BTreeSet::new();
+    let mut queue = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(directory) = queue.pop() {
+        for entry in fs::read_dir(directory).unwrap().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                queue.push(entry.path());
+                continue;
+            }
+            for line in fs::read_to_string(entry.path()).unwrap_or_default().lines() {
+                if line.trim_start().starts_with("//") {
+                    continue;
+                }
+                for capture in pattern.captures_iter(line) {
+                    assert!(
+                        found.insert(capture[1].to_owned()),
+                        "{} stands twice in the source",
+                        &capture[1]
+                    );
+                }
+            }
+        }
+    }
+    for verb in ["pull", "create", "start", "exec", "stop", "rm"] {
+        assert!(
+            found.iter().any(|point| point.starts_with(&format!("{verb}."))),
+            "{verb} has no crash point"
+        );
+    }
+    found
+}
+
+/// What users do, in an order in which each step finds what it needs. Each runs with the crash point armed.
+const SERIES: &[&[&str]] = &[
+    &["pull", "-q", "lab/multi"],
+    &["create", "--name", "second", "lab/multi", "sleep", "100"],
+    &["start", "second"],
+    &["exec", "second", "true"],
+    &["exec", "-d", "second", "true"],
+    &["run", "-d", "--name", "third", "lab/multi", "sleep", "100"],
+    &["run", "--rm", "lab/multi", "true"],
+    &["stop", "-t", "0", "second"],
+    &["restart", "-t", "0", "second"],
+    &["kill", "second"],
+    &["wait", "second"],
+    &["container", "cleanup", "second"],
+    &["rm", "-f", "second"],
+    &["rm", "-f", "-t", "0", "third"],
+    &["tag", "lab/busybox", "lab/other"],
+    &["untag", "lab/other"],
+    &["rmi", "lab/multi"],
+];
+
+fn visit(sandbox: &Sandbox, point: &str) -> bool {
+    let armed =
+        |argv: &[&str]| -> Cmd { sandbox.coracle(argv.iter().copied()).env("CORACLE_FAILPOINT", point) };
+    let mut killed = false;
+    for argv in SERIES {
+        let outcome = armed(argv).run();
+        if outcome.exit_code() != 137 {
+            continue;
+        }
+        killed = true;
+        // The next commands understand what is there,
+        sandbox.coracle(["ps", "-a"]).ok().stdout_has("first");
+        sandbox.coracle(["images"]).ok().stdout_has("lab/busybox");
+        // and do the same thing to its end, unless it is done already.
+        let again = sandbox.coracle(argv.iter().copied()).run();
+        let settled = ["no such", "already in use", "not running", "not known", "already"];
+        assert!(
+            again.exit_code() == 0
+                || settled.iter().any(|phrase| again.stderr.to_lowercase().contains(phrase)),
+            "after {point}: {again}"
+        );
+        sandbox.coracle(["run", "--rm", "lab/busybox", "true"]).ok();
+        sandbox.coracle(["exec", "first", "true"]).ok();
+    }
+    for name in ["second", "third"] {
+        let gone = sandbox.coracle(["rm", "-f", "-t", "0", name]).run();
+        assert!(
+            gone.exit_code() == 0 || gone.stderr.to_lowercase().contains("no such"),
+            "after {point}: {gone}"
+        );
+    }
+    let gone = sandbox.coracle(["rmi", "-f", "lab/multi"]).run();
+    assert!(gone.exit_code() == 0 || gone.stderr.to_lowercase().contains("no such"), "after {point}: {gone}");
+    let list = sandbox.coracle(["ps", "-a", "--format", "{{.Names}}"]).ok();
+    assert_eq!(list.text(), "first", "after {point}: {list}");
+    killed
+}
+
+fn visit_all(sandbox: Sandbox) {
+    sandbox.registry().provide("lab/multi");
+    sandbox.pull("lab/busybox");
+    sandbox.coracle(["run", "-d", "--name", "first", "lab/busybox", "sleep", "1000"]).ok();
+    let mut never = Vec::new();
+    for point in points() {
+        if !visit(&sandbox, &point) && !ELSEWHERE.iter().any(|(name, _)| *name == point) {
+            never.push(point);
+        } else {
+            let first = sandbox.coracle(["inspect", "--format", "{{.State.Status}}", "first"]).ok();
+            assert_eq!(first.text(), "running");
+        }
+    }
+    assert!(never.is_empty(), "no command came by these: {never:?}");
+    // The sandbox's end looks for what was left.
+}
+
+#[test]
+fn at_every_crash_point_as_root() {
+    visit_all(require!(Sandbox::root()));
+}
+
+#[test]
+fn at_every_crash_point_as_a_user() {
+    visit_all(require!(Sandbox::user()));
+}
