@@ -61,6 +61,7 @@ pub struct Cli {
 enum Command {
     Attach(container::attach::AttachArgs),
     Exec(container::exec::ExecArgs),
+    Logs(container::logs::LogsArgs),
     /// Work with containers
     #[command(subcommand)]
     Container(container::ContainerCommand),
@@ -85,6 +86,7 @@ impl Command {
         match self {
             Self::Attach(args) => container::attach::run(cx, args),
             Self::Exec(args) => container::exec::run(cx, args),
+            Self::Logs(args) => container::logs::run(cx, args),
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
             Self::Images(args) => image::images::run(cx, args),

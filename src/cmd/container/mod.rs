@@ -5,6 +5,7 @@ pub mod detach_keys;
 pub mod exec;
 pub mod inspect;
 pub mod logs;
+pub mod moment;
 pub mod ps;
 pub mod streams;
 
@@ -18,6 +19,7 @@ use clap::Subcommand;
 pub enum ContainerCommand {
     Attach(attach::AttachArgs),
     Exec(exec::ExecArgs),
+    Logs(logs::LogsArgs),
 }
 
 impl ContainerCommand {
@@ -26,6 +28,7 @@ impl ContainerCommand {
         match self {
             Self::Attach(args) => attach::run(cx, args),
             Self::Exec(args) => exec::run(cx, args),
+            Self::Logs(args) => logs::run(cx, args),
         }
     }
 }

@@ -7,6 +7,7 @@ use rustix::fs::inotify;
 use rustix::io::Errno;
 use std::fs;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -67,34 +68,47 @@ impl ExitFile {
         let watch = self.watch()?;
         loop {
             // Looked at only after the watch is set and after each wake-up, so nothing falls between.
-            let conmon_gone = match conmon {
-                Some(conmon) => conmon.wait(Some(Duration::ZERO))?,
-                None => true,
-            };
-            if let Some(code) = self.read()? {
-                return Ok(Waited::Code(code));
-            }
-            if conmon_gone {
-                return Ok(Waited::Lost);
+            let found = self.look(conmon)?;
+            if found != Waited::TimedOut {
+                return Ok(found);
             }
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return Ok(Waited::TimedOut);
             }
-            let mut fds = vec![PollFd::new(&watch, PollFlags::IN)];
-            if let Some(conmon) = conmon {
-                fds.push(PollFd::new(conmon, PollFlags::IN));
-            }
-            let left = left.and_then(|l| Timespec::try_from(l).ok());
-            match poll(&mut fds, left.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(e) => return Err(Error::os("poll for an exit file", e)),
-            }
-            drain(&watch);
+            sleep(&watch, conmon, None, left)?;
         }
     }
 
-    fn watch(&self) -> Result<std::os::fd::OwnedFd> {
+    /// What [`ExitFile::wait`] would return at once; [`Waited::TimedOut`]: nothing yet.
+    pub fn look(&self, conmon: Option<&PidFd>) -> Result<Waited> {
+        // conmon first: if it is gone by then, a file that is not there will never be.
+        let gone = match conmon {
+            Some(conmon) => conmon.wait(Some(Duration::ZERO))?,
+            None => true,
+        };
+        Ok(match self.read()? {
+            Some(code) => Waited::Code(code),
+            None if gone => Waited::Lost,
+            None => Waited::TimedOut,
+        })
+    }
+
+    /// Waits until [`ExitFile::wait`] would not, or `fd` is readable, or `timeout` is over.
+    pub fn wait_or(
+        &self,
+        conmon: Option<&PidFd>,
+        fd: Option<BorrowedFd<'_>>,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        let watch = self.watch()?;
+        if self.look(conmon)? == Waited::TimedOut {
+            sleep(&watch, conmon, fd, timeout)?;
+        }
+        Ok(())
+    }
+
+    fn watch(&self) -> Result<OwnedFd> {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let watch = inotify::init(flags).map_err(|e| Error::os("inotify_init", e))?;
         let directory = self.path.parent().unwrap_or(Path::new("/"));
@@ -104,8 +118,25 @@ impl ExitFile {
     }
 }
 
+fn sleep(
+    watch: &OwnedFd,
+    conmon: Option<&PidFd>,
+    other: Option<BorrowedFd<'_>>,
+    timeout: Option<Duration>,
+) -> Result<()> {
+    let fds = [Some(watch.as_fd()), conmon.map(AsFd::as_fd), other].into_iter().flatten();
+    let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(e) => return Err(Error::os("poll for an exit file", e)),
+    }
+    drain(watch);
+    Ok(())
+}
+
 /// Forgets what a watch has reported: only that it woke us counts.
-pub(crate) fn drain(watch: &std::os::fd::OwnedFd) {
+pub(crate) fn drain(watch: &OwnedFd) {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     while rustix::io::read(watch, &mut buffer).is_ok_and(|(read, _)| !read.is_empty()) {}
 }

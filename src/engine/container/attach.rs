@@ -7,6 +7,7 @@ use crate::engine::state::{EXIT_UNKNOWN, Record, Status};
 use crate::engine::{Engine, Error, ErrorKind, Result};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Connected streams of a container or an exec session.
 ///
@@ -165,7 +166,7 @@ impl Pipes {
 
     fn receive<'b>(&mut self, buffer: &'b mut [u8]) -> std::io::Result<Option<Chunk<'b>>> {
         // Looked at before the pipes are: what the process wrote is there when its end is.
-        let ended = self.ended || self.child.wait(Some(std::time::Duration::ZERO)).unwrap_or(true);
+        let ended = self.ended || self.child.wait(Some(Duration::ZERO)).unwrap_or(true);
         if self.gate.as_ref().is_some_and(Gate::is_open) {
             self.gate = None;
         }
@@ -197,6 +198,16 @@ impl End {
     pub fn of(engine: &Engine, record: &Record) -> Result<Self> {
         let conmon = PidFd::open(record.state.conmon_pid, record.state.conmon_start)?;
         Ok(Self { file: ExitFile::new(&engine.state.exit_dir(), &record.id), conmon })
+    }
+
+    /// Whether it is here: the exit code is there, or nobody is left to write it.
+    pub fn has_come(&self) -> Result<bool> {
+        Ok(self.file.look(self.conmon.as_ref())? != Waited::TimedOut)
+    }
+
+    /// Waits until the end may have come, or `fd` is readable, or `timeout` is over; the caller looks what it is.
+    pub fn wait_or(&self, fd: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<()> {
+        self.file.wait_or(self.conmon.as_ref(), fd, timeout)
     }
 
     /// Waits for the end; 255 if nobody saw it (conmon was killed).
