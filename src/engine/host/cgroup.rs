@@ -27,7 +27,12 @@ pub fn facts(rootless: bool, caller_uid: u32) -> CgroupFacts {
 /// The manager to use: the configured one where it can work, else the one that can.
 ///
 /// `user_bus`: the caller's systemd instance can be reached (rootless).
-pub fn manager(configured: Option<&str>, facts: &CgroupFacts, rootless: bool, user_bus: bool) -> CgroupManager {
+pub fn manager(
+    configured: Option<&str>,
+    facts: &CgroupFacts,
+    rootless: bool,
+    user_bus: bool,
+) -> CgroupManager {
     let systemd = Path::new("/run/systemd/system").is_dir() && (!rootless || user_bus);
     choose(configured, facts, rootless, systemd)
 }
@@ -54,7 +59,8 @@ fn mode(root: &Path) -> CgroupMode {
         Some(TMPFS_MAGIC | CGROUP_SUPER_MAGIC) => {
             if magic(&root.join("unified")) == Some(CGROUP2_SUPER_MAGIC) {
                 CgroupMode::Hybrid
-            } else if root.join("memory").is_dir() || root.join("cpu").exists() || root.join("pids").is_dir() {
+            } else if root.join("memory").is_dir() || root.join("cpu").exists() || root.join("pids").is_dir()
+            {
                 CgroupMode::V1
             } else {
                 CgroupMode::None
@@ -159,7 +165,10 @@ mod tests {
         ];
         for (configured, mode, writable, rootless, systemd, want) in cases {
             let got = choose(configured, &facts(mode, writable), rootless, systemd);
-            assert_eq!(got, want, "{configured:?} {mode:?} writable={writable} rootless={rootless} systemd={systemd}");
+            assert_eq!(
+                got, want,
+                "{configured:?} {mode:?} writable={writable} rootless={rootless} systemd={systemd}"
+            );
         }
     }
 }

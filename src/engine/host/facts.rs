@@ -43,7 +43,8 @@ pub fn gather(query: &Query<'_>) -> HostFacts {
         limits: limits::facts(effective, !rootless && in_first_user_namespace()),
         bounding: capability_set(&status, "CapBnd"),
         apparmor: fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with(b"Y")),
-        no_mqueue: !fs::read_to_string("/proc/filesystems").is_ok_and(|t| t.lines().any(|l| l.ends_with("\tmqueue"))),
+        no_mqueue: !fs::read_to_string("/proc/filesystems")
+            .is_ok_and(|t| t.lines().any(|l| l.ends_with("\tmqueue"))),
         arch: std::env::consts::ARCH.to_owned(),
         kernel: kernel(),
         devices: if query.devices { host_devices() } else { Vec::new() },
@@ -124,8 +125,7 @@ fn node(source: &str, target: &str, permissions: &str, meta: &fs::Metadata) -> O
 
 /// /dev without what every container has of its own: terminals, shared memory, message queues, the runtime's nodes.
 fn host_devices() -> Vec<HostDevice> {
-    const OWN: [&str; 8] =
-        ["console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"];
+    const OWN: [&str; 8] = ["console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"];
     let mut found = Vec::new();
     walk(Path::new("/dev"), "/dev", "rwm", &mut found, 0);
     found.retain(|d| {

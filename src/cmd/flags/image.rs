@@ -1,0 +1,74 @@
+//! Where the image comes from: pull policy, platform, registry access. Shared by run, create and pull.
+
+use super::values::boolean;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Access to registries.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Image")]
+pub struct RegistryArgs {
+    /// File with credentials
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+    /// Verify the registry's certificate [default: as registries.conf says, else true]
+    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    pub tls_verify: Option<bool>,
+    /// Attempts after a failed one
+    #[arg(long, value_name = "NUMBER")]
+    pub retry: Option<u32>,
+    /// Time before the next attempt
+    #[arg(long, value_name = "DURATION")]
+    pub retry_delay: Option<String>,
+    /// Key for an encrypted image (may be repeated; refused: encryption is not offered)
+    #[arg(long, value_name = "KEY")]
+    pub decryption_key: Vec<String>,
+    /// Accepted and ignored: signatures are policy.json's affair
+    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean, hide = true)]
+    pub disable_content_trust: Option<bool>,
+}
+
+/// Which platform of a multi-platform image.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Image")]
+pub struct PlatformArgs {
+    /// Platform of the image, as linux/arm64
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<String>,
+    /// Architecture of the image
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<String>,
+    /// Operating system of the image
+    #[arg(long, value_name = "OS")]
+    pub os: Option<String>,
+    /// Variant of the architecture
+    #[arg(long, value_name = "VARIANT")]
+    pub variant: Option<String>,
+}
+
+/// The image of a new container.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Image")]
+pub struct ImageArgs {
+    /// When to pull: missing, always, newer or never
+    #[arg(long, value_name = "POLICY", value_parser = ["always", "missing", "never", "newer", "ifmissing", "ifnewer"])]
+    pub pull: Option<String>,
+    /// Do not show the progress of a pull
+    #[arg(short, long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub platform: PlatformArgs,
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+}
+
+impl ImageArgs {
+    /// `missing`, `always`, `newer` or `never`.
+    pub fn policy(&self) -> &str {
+        match self.pull.as_deref() {
+            None | Some("ifmissing") => "missing",
+            Some("ifnewer") => "newer",
+            Some(policy) => policy,
+        }
+    }
+}

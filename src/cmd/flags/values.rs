@@ -1,0 +1,243 @@
+//! Values that several flags share: sizes, durations, key=value files, comma-separated fields.
+
+use crate::engine::{Error, Result};
+
+/// A size in bytes as docker reads it: `64m`, `1.5GiB`, `512`; units are powers of 1024 and not case-sensitive.
+///
+/// # Errors
+/// Not a number with such a unit, negative, or above 2^63.
+pub fn size(flag: &str, text: &str) -> Result<u64> {
+    let bad = || {
+        Error::invalid(format!("invalid {flag} {text:?}"))
+            .with_hint("a number with an optional unit: b, k, m, g, t or p (512m, 1.5g)")
+    };
+    let split = text.rfind(|c: char| c.is_ascii_digit() || c == '.').map_or(0, |at| at + 1);
+    let (number, unit) = (&text[..split], text[split..].trim_start().to_ascii_lowercase());
+    let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.') && !number.is_empty();
+    let shift = match unit.as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        "p" | "pb" | "pib" => 50,
+        _ => return Err(bad()),
+    };
+    if !plain {
+        return Err(bad());
+    }
+    // Whole numbers exactly; fractions as docker, through a float.
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(1 << shift).filter(|n| i64::try_from(*n).is_ok()).ok_or_else(bad);
+    }
+    let value: f64 = number.parse().map_err(|_| bad())?;
+    #[allow(clippy::cast_precision_loss)]
+    let bytes = value * (1u64 << shift) as f64;
+    if !bytes.is_finite() || bytes >= 9.2e18 {
+        return Err(bad());
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    Ok(bytes as u64)
+}
+
+/// [`size`] for fields that are signed.
+///
+/// # Errors
+/// See [`size`].
+pub fn signed_size(flag: &str, text: &str) -> Result<i64> {
+    size(flag, text).map(|n| i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+/// A Go duration in nanoseconds: `1m30s`, `500ms`, `1.5h`; `0` needs no unit.
+///
+/// # Errors
+/// Not of that form, negative, or above 2^64 ns.
+pub fn duration(flag: &str, text: &str) -> Result<u64> {
+    let bad = || {
+        Error::invalid(format!("invalid {flag} {text:?}")).with_hint("a duration such as 30s, 1m30s or 500ms")
+    };
+    if text == "0" {
+        return Ok(0);
+    }
+    if text.is_empty() {
+        return Err(bad());
+    }
+    let mut rest = text;
+    let mut total = 0f64;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+        let value: f64 = rest[..end].parse().map_err(|_| bad())?;
+        rest = &rest[end..];
+        let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        total += value
+            * match &rest[..unit_end] {
+                "ns" => 1.0,
+                "us" | "µs" | "μs" => 1e3,
+                "ms" => 1e6,
+                "s" => 1e9,
+                "m" => 6e10,
+                "h" => 3.6e12,
+                _ => return Err(bad()),
+            };
+        rest = &rest[unit_end..];
+    }
+    if !(total.is_finite() && total < 1.8e19) {
+        return Err(bad());
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    Ok(total.round() as u64)
+}
+
+/// The lines of an `--env-file` or `--label-file`: `NAME=VALUE` or `NAME`, comments and blank lines dropped. Quotes
+/// are part of the value and nothing is expanded (docker's format).
+///
+/// # Errors
+/// A line without a name, or with white space in it.
+pub fn key_value_lines<'a>(flag: &str, file: &str, text: &'a str) -> Result<Vec<&'a str>> {
+    let mut lines = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let name = line.split('=').next().unwrap_or_default();
+        if name.is_empty() || name.contains(char::is_whitespace) || name.contains('\0') {
+            return Err(Error::invalid(format!(
+                "invalid {flag} {file}: line {}: {} in {line:?}",
+                number + 1,
+                if name.is_empty() { "no variable name" } else { "white space in the name" }
+            )));
+        }
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
+/// `NAME=VALUE` into both.
+///
+/// # Errors
+/// There is no `=`, or no name before it.
+pub fn key_value(flag: &str, text: &str) -> Result<(String, String)> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Error::invalid(format!("invalid {flag} {text:?}")).with_hint("NAME=VALUE")),
+    }
+}
+
+/// The fields of one line of comma-separated values; a field may be quoted, `""` inside it is a quote (RFC 4180).
+///
+/// # Errors
+/// A quote is not closed.
+pub fn csv(flag: &str, text: &str) -> Result<Vec<String>> {
+    let mut fields = Vec::new();
+    let mut field = String::new();
+    let mut chars = text.chars().peekable();
+    let mut quoted = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                field.push('"');
+            }
+            '"' if quoted || field.is_empty() => quoted = !quoted,
+            ',' if !quoted => fields.push(std::mem::take(&mut field)),
+            c => field.push(c),
+        }
+    }
+    if quoted {
+        return Err(Error::invalid(format!("invalid {flag} {text:?}: a quote is not closed")));
+    }
+    fields.push(field);
+    Ok(fields)
+}
+
+/// Go's `strconv.ParseBool`, as docker and podman read switches.
+///
+/// # Errors
+/// Any other word.
+pub fn boolean(text: &str) -> std::result::Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("true or false is expected".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_dockers() {
+        for (text, want) in [
+            ("0", 0),
+            ("512", 512),
+            ("32b", 32),
+            ("1k", 1024),
+            ("32KB", 32 << 10),
+            ("64m", 64 << 20),
+            ("1.5GiB", 3 << 29),
+            ("32 mb", 32 << 20),
+            ("2T", 2 << 40),
+            ("1p", 1 << 50),
+            ("9223372036854775807", i64::MAX as u64),
+        ] {
+            assert_eq!(size("--x", text).unwrap(), want, "{text}");
+        }
+        for text in [
+            "",
+            "m",
+            "-1",
+            "1x",
+            "1.2.3m",
+            "hello",
+            "1e3",
+            "0x10",
+            "9223372036854775808",
+            "9999999p",
+            "1 m b",
+            "٣m",
+        ] {
+            assert!(size("--x", text).is_err(), "{text}");
+        }
+        let e = size("--memory", "lots").unwrap_err();
+        assert_eq!(e.to_string(), "invalid --memory \"lots\"");
+        assert!(e.hint().is_some());
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        for (text, want) in [
+            ("0", 0),
+            ("1s", 1_000_000_000),
+            ("1m30s", 90_000_000_000),
+            ("1.5h", 5_400_000_000_000),
+            ("2ms", 2_000_000),
+        ] {
+            assert_eq!(duration("--x", text).unwrap(), want, "{text}");
+        }
+        for text in ["", "1", "s", "-1s", "1d", "1s2"] {
+            assert!(duration("--x", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn key_value_files() {
+        let text = "\u{feff}A=1\n  # no\n\n  B = x\n";
+        assert!(key_value_lines("--env-file", "f", text).is_err());
+        let text = "\u{feff}A=1 # kept \n\n#c\n  B=\"q\"\nC\nD==\n";
+        assert_eq!(key_value_lines("--env-file", "f", text).unwrap(), ["A=1 # kept ", "B=\"q\"", "C", "D=="]);
+        let e = key_value_lines("--env-file", "f", "A=1\n=x").unwrap_err();
+        assert!(e.to_string().contains("line 2"), "{e}");
+    }
+
+    #[test]
+    fn comma_separated_fields() {
+        assert_eq!(csv("--x", "a,b=c").unwrap(), ["a", "b=c"]);
+        assert_eq!(csv("--x", r#""a,b",c"#).unwrap(), ["a,b", "c"]);
+        assert_eq!(csv("--x", r#""a""b""#).unwrap(), ["a\"b"]);
+        assert!(csv("--x", "\"a").is_err());
+    }
+}
