@@ -323,7 +323,9 @@ impl<'s> Layers<'s> {
             }
             let records = self.file(location)?;
             let before = records.len();
-            ids.iter().for_each(|id| drop(records.remove(id)));
+            for id in ids {
+                records.remove(id);
+            }
             if records.len() != before {
                 self.save(location)?;
             }

@@ -230,7 +230,11 @@ impl Store {
 
     /// Moves a layer's directory out of the way into `trash` and removes its link; no error if it is gone.
     pub(super) fn overlay_discard(&self, id: &str, trash: &Path) -> Result<()> {
-        for home in [&self.layout.home, &self.layout.image_home] {
+        let mut homes = vec![&self.layout.home];
+        if self.layout.image_home != self.layout.home {
+            homes.push(&self.layout.image_home);
+        }
+        for home in homes {
             let directory = home.join(id);
             if let Ok(link) = fs::read_to_string(directory.join("link"))
                 && valid_link(link.trim())
