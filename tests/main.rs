@@ -12,6 +12,7 @@
 mod support;
 
 mod conmon;
+mod cves;
 mod errors;
 mod flags;
 mod foreign;
