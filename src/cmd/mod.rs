@@ -79,6 +79,13 @@ enum Command {
     Unshare(system::unshare::UnshareArgs),
     Untag(image::untag::UntagArgs),
     Version(system::version::VersionArgs),
+    Kill(container::kill::KillArgs),
+    Restart(container::restart::RestartArgs),
+    Rm(container::rm::RmArgs),
+    Run(container::run::RunArgs),
+    Start(container::start::StartArgs),
+    Stop(container::stop::StopArgs),
+    Wait(container::wait::WaitArgs),
 }
 
 impl Command {
@@ -98,13 +105,20 @@ impl Command {
             Self::Unshare(args) => system::unshare::run(cx, args),
             Self::Untag(args) => image::untag::run(cx, args),
             Self::Version(args) => system::version::run(cx, args),
+            Self::Kill(args) => container::kill::run(cx, args),
+            Self::Restart(args) => container::restart::run(cx, args),
+            Self::Rm(args) => container::rm::run(cx, args),
+            Self::Run(args) => container::run::run(cx, args),
+            Self::Start(args) => container::start::run(cx, args),
+            Self::Stop(args) => container::stop::run(cx, args),
+            Self::Wait(args) => container::wait::run(cx, args),
         }
     }
 
     /// Whether a failure's exit code must not look like a container's own.
     fn starts_containers(&self) -> bool {
-        use container::ContainerCommand;
-        matches!(self, Self::Exec(_) | Self::Container(ContainerCommand::Exec(_)))
+        use container::ContainerCommand as C;
+        matches!(self, Self::Exec(_) | Self::Run(_) | Self::Container(C::Exec(_) | C::Run(_)))
     }
 }
 

@@ -1,13 +1,25 @@
 //! Commands on containers, one file each.
 
 pub mod attach;
+pub mod cleanup;
 pub mod detach_keys;
 pub mod exec;
+pub mod exists;
 pub mod inspect;
+pub mod kill;
 pub mod logs;
 pub mod moment;
+pub mod prune;
 pub mod ps;
+pub mod restart;
+pub mod rm;
+pub mod run;
+pub mod select;
+pub mod start;
+pub mod started;
+pub mod stop;
 pub mod streams;
+pub mod wait;
 
 use super::{Context, Exit};
 use crate::engine::Result;
@@ -20,6 +32,18 @@ pub enum ContainerCommand {
     Attach(attach::AttachArgs),
     Exec(exec::ExecArgs),
     Logs(logs::LogsArgs),
+    #[command(hide = true)]
+    Cleanup(cleanup::CleanupArgs),
+    Exists(exists::ExistsArgs),
+    Kill(kill::KillArgs),
+    Prune(prune::PruneArgs),
+    Restart(restart::RestartArgs),
+    #[command(visible_alias = "remove")]
+    Rm(rm::RmArgs),
+    Run(run::RunArgs),
+    Start(start::StartArgs),
+    Stop(stop::StopArgs),
+    Wait(wait::WaitArgs),
 }
 
 impl ContainerCommand {
@@ -29,6 +53,16 @@ impl ContainerCommand {
             Self::Attach(args) => attach::run(cx, args),
             Self::Exec(args) => exec::run(cx, args),
             Self::Logs(args) => logs::run(cx, args),
+            Self::Cleanup(args) => cleanup::run(cx, args),
+            Self::Exists(args) => exists::run(cx, args),
+            Self::Kill(args) => kill::run(cx, args),
+            Self::Prune(args) => prune::run(cx, args),
+            Self::Restart(args) => restart::run(cx, args),
+            Self::Rm(args) => rm::run(cx, args),
+            Self::Run(args) => run::run(cx, args),
+            Self::Start(args) => start::run(cx, args),
+            Self::Stop(args) => stop::run(cx, args),
+            Self::Wait(args) => wait::run(cx, args),
         }
     }
 }

@@ -1,6 +1,38 @@
 //! What is done with containers: one verb a file.
+//!
+//! Each verb takes the container's lock, makes the record agree with the world ([`settle`]), acts, and writes the record.
+//! The lock is never held while a container's end is waited for.
 
 pub mod attach;
+pub mod cleanup;
+mod copy_up;
+pub mod create;
+pub mod defaults;
 pub mod exec;
 mod exec_process;
+mod facts;
+pub mod filter;
+pub mod list;
 pub mod logs;
+mod names;
+mod namespaces;
+mod prepare;
+pub mod prune;
+pub mod remove;
+pub mod restart;
+mod settle;
+pub mod start;
+pub mod stop;
+mod volumes;
+pub mod wait;
+
+pub use cleanup::cleanup;
+pub use create::{CreateRequest, create};
+pub use filter::Filters;
+pub use list::{inspect, latest, list, resolve};
+pub use prune::prune;
+pub use remove::{RemoveOptions, remove};
+pub use restart::restart;
+pub use start::{StartOptions, start};
+pub use stop::{StopOptions, kill, stop};
+pub use wait::{Condition, wait};

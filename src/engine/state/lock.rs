@@ -1,7 +1,8 @@
 //! A container's lock and what may be written while holding it.
 
-use super::{ContainerState, Record, State, World, no_such_container, read_optional};
+use super::{ContainerState, Record, State, StoredSpec, World, no_such_container, read_optional};
 use crate::engine::host::atomic::{self, Durability};
+use crate::engine::spec::ContainerSpec;
 use crate::engine::{Error, ErrorKind, Result};
 use serde::Serialize;
 use std::fs::{self, File, TryLockError};
@@ -70,6 +71,11 @@ impl Locked {
         let bytes =
             serde_json::to_vec(spec).map_err(|e| Error::corrupt("encode container spec").with_source(e))?;
         atomic::write(&self.dir.join("spec.json"), &bytes, 0o600, Durability::None)
+    }
+
+    /// Completes the spec of a container that is being made (volume names); final once it is published.
+    pub fn rewrite_spec(&self, spec: &ContainerSpec, created: jiff::Timestamp) -> Result<()> {
+        self.write_spec(&StoredSpec { version: 1, created, spec })
     }
 
     pub(super) fn claimed(&mut self, name: &str) {

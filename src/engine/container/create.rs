@@ -1,0 +1,174 @@
+//! `create`: from a request to a container that can be started.
+//!
+//! Directory, lock, spec, name, volumes, the store's container, state: in this order, each step leaving something the next
+//! command knows how to remove until the last one makes the container exist.
+
+use super::{defaults, facts, names, namespaces, remove, volumes};
+use crate::engine::image;
+use crate::engine::oci;
+use crate::engine::spec::{ContainerSpec, HostFacts, IdMappings, ImageConfig, MountKind, UserNamespace};
+use crate::engine::state::{ContainerState, Head, Locked};
+use crate::engine::store::NewContainer;
+use crate::engine::{Context, Engine, Error, ErrorKind, Result};
+
+/// A container to make. The image in the spec has been found: its `id` and `name` are filled in.
+#[derive(Clone, Debug, Default)]
+pub struct CreateRequest {
+    /// What is asked for.
+    pub spec: ContainerSpec,
+    /// `--replace`: a container of that name is removed first.
+    pub replace: bool,
+}
+
+/// Makes a container and returns its ID.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] when the name is taken; whatever of the request is invalid.
+pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
+    let CreateRequest { mut spec, replace } = request;
+    absolutize(engine, &mut spec);
+    let host = facts::host_facts(engine, &spec);
+    let config = match &spec.image.rootfs {
+        Some(_) => None,
+        None => Some(image_config(engine, &spec.image.id)?),
+    };
+    oci::complete(&mut spec, config.as_ref(), &defaults::defaults(&engine.config)?, &host)?;
+    namespaces::resolve(engine, &mut spec)?;
+    settle_auto_userns(engine, &mut spec, &host)?;
+    if replace && !spec.name.is_empty() {
+        replace_old(engine, &spec.name)?;
+    }
+    let created = jiff::Timestamp::now();
+    let locked = claim(engine, &mut spec, created)?;
+    let id = locked.id().to_owned();
+    match build(engine, &locked, &mut spec, created, &host) {
+        Ok(()) => {
+            if let Some(syncer) = locked.syncer() {
+                syncer.run()?;
+            }
+            Ok(id)
+        }
+        Err(error) => {
+            // The first failure is the one to tell.
+            if let Err(e) = remove::finish(engine, locked) {
+                tracing::debug!("undo the creation of {id}: {e}");
+            }
+            for volume in volumes::anonymous(&spec) {
+                let _ = volumes::remove(engine, &volume);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What containers get from an image.
+fn image_config(engine: &Engine, id: &str) -> Result<ImageConfig> {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        config: Option<ImageConfig>,
+    }
+    let raw = image::raw_config(engine, &engine.store.image(id)?)?;
+    let document: Document = serde_json::from_slice(&raw)
+        .map_err(|e| Error::corrupt(format!("the configuration of image {id}")).with_source(e))?;
+    Ok(document.config.unwrap_or_default())
+}
+
+/// The spec outlives the caller's working directory.
+fn absolutize(engine: &Engine, spec: &mut ContainerSpec) {
+    let cwd = &engine.config.env.cwd;
+    let absolute = |path: &mut String| *path = cwd.join(&*path).to_string_lossy().into_owned();
+    for mount in spec.mounts.iter_mut().filter(|m| m.kind == MountKind::Bind) {
+        absolute(&mut mount.source);
+    }
+    let paths = [&mut spec.image.rootfs, &mut spec.pidfile, &mut spec.conmon_pidfile, &mut spec.log.path];
+    paths.into_iter().flatten().for_each(absolute);
+}
+
+fn replace_old(engine: &Engine, name: &str) -> Result<()> {
+    let id = match engine.state.name_holder(name) {
+        Some(id) => id,
+        None => return Ok(()),
+    };
+    let options = remove::RemoveOptions { force: true, ..Default::default() };
+    match remove::remove(engine, &id, &options) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.map(drop).with_context(|| format!("replace container {name}")),
+    }
+}
+
+/// Takes an ID and the name, or the first generated name that is free.
+fn claim(engine: &Engine, spec: &mut ContainerSpec, created: jiff::Timestamp) -> Result<Locked> {
+    let named = !spec.name.is_empty();
+    for attempt in 0..100 {
+        if !named {
+            spec.name = names::generate(attempt)?;
+        }
+        match engine.state.claim(&names::new_id()?, spec, created) {
+            Err(e) if e.kind() == ErrorKind::Conflict && !named => {}
+            Err(e) if e.kind() == ErrorKind::Conflict && attempt == 0 => {
+                finish_interrupted(engine, &spec.name, e)?
+            }
+            other => return other,
+        }
+    }
+    Err(Error::new(ErrorKind::Conflict, "no free name was found"))
+}
+
+/// The holder of the name may be the rest of an interrupted create or remove: then it goes, and the claim is repeated.
+fn finish_interrupted(engine: &Engine, name: &str, conflict: Error) -> Result<()> {
+    let Some(id) = engine.state.name_holder(name) else { return Ok(()) };
+    let Some(locked) = engine.state.try_lock(&id)? else { return Err(conflict) };
+    match locked.read()? {
+        Some(_) => Err(conflict),
+        None => remove::finish(engine, locked),
+    }
+}
+
+fn build(
+    engine: &Engine,
+    locked: &Locked,
+    spec: &mut ContainerSpec,
+    created: jiff::Timestamp,
+    host: &HostFacts,
+) -> Result<()> {
+    volumes::make_anonymous(engine, spec)?;
+    locked.rewrite_spec(spec, created)?;
+    crate::failpoint!("create.after-volumes");
+    for owner in namespaces::owners(spec) {
+        remove::note_user(&engine.state.lock(&owner)?, locked.id())?;
+    }
+    if spec.image.rootfs.is_none() {
+        let maps = namespaces::id_maps(engine, spec, host)?.unwrap_or_default();
+        let metadata = serde_json::json!({
+            "image-name": spec.image.name,
+            "image-id": spec.image.id,
+            "name": spec.name,
+            "created-at": created.as_second(),
+        });
+        engine.store.create_container(NewContainer {
+            id: locked.id().to_owned(),
+            names: vec![spec.name.clone()],
+            image: Some(spec.image.id.clone()),
+            metadata: metadata.to_string(),
+            volatile: spec.remove,
+            id_maps: IdMappings { uids: maps.uids, gids: maps.gids },
+            ..NewContainer::default()
+        })?;
+    }
+    crate::failpoint!("create.after-store");
+    locked.publish(&ContainerState { head: Head::of(spec), created, ..ContainerState::default() })?;
+    crate::failpoint!("create.after-state");
+    Ok(())
+}
+
+/// `--userns=auto` takes a range nobody else has, once and for all.
+fn settle_auto_userns(engine: &Engine, spec: &mut ContainerSpec, host: &HostFacts) -> Result<()> {
+    if !matches!(spec.namespaces.user, UserNamespace::Auto { .. }) {
+        return Ok(());
+    }
+    let pool = namespaces::auto_pool(engine, host)?;
+    if let Some(maps) = oci::idmap::maps(&spec.namespaces.user, host, &pool)? {
+        spec.namespaces.user = UserNamespace::Mapped { uid_maps: maps.uids, gid_maps: maps.gids };
+    }
+    Ok(())
+}

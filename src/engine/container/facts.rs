@@ -1,0 +1,47 @@
+//! What [`crate::engine::oci`] must know of this host, gathered for one create or start.
+
+use crate::engine::host::facts::{self, Query};
+use crate::engine::spec::{ContainerSpec, HostDevice, HostFacts};
+use crate::engine::{Engine, Error, Result};
+use std::collections::BTreeMap;
+
+/// Gathers the facts. Devices of the host are walked only for a privileged container.
+pub(super) fn host_facts(engine: &Engine, spec: &ContainerSpec) -> HostFacts {
+    let config = &engine.config;
+    let given = config.overrides.cgroup_manager.as_ref();
+    let configured = given.or(config.containers.engine.cgroup_manager.as_ref());
+    facts::gather(&Query {
+        rootless: engine.id_maps.as_ref().map(|maps| (maps.uids.as_slice(), maps.gids.as_slice())),
+        caller: (config.env.uid, config.env.gid),
+        cgroup_manager: configured.map(String::as_str),
+        user_bus: config.env.var("DBUS_SESSION_BUS_ADDRESS").is_some(),
+        runtime_is_recent: false,
+        devices: spec.security.privileged,
+    })
+}
+
+/// The nodes of every `--device`.
+pub(super) fn devices(spec: &ContainerSpec) -> Result<Vec<HostDevice>> {
+    let mut found = Vec::new();
+    for asked in &spec.devices {
+        if !asked.source.starts_with('/') {
+            let text = format!("--device {}: CDI devices are not supported yet", asked.source);
+            return Err(Error::unsupported(text));
+        }
+        found.extend(facts::devices(&asked.source, &asked.target, &asked.permissions)?);
+    }
+    Ok(found)
+}
+
+/// Numbers of the block devices that limits name.
+pub(super) fn block_devices(spec: &ContainerSpec) -> Result<BTreeMap<String, (u32, u32)>> {
+    let limits = &spec.resources;
+    let lists = [
+        &limits.blkio_weight_devices,
+        &limits.device_read_bps,
+        &limits.device_write_bps,
+        &limits.device_read_iops,
+        &limits.device_write_iops,
+    ];
+    lists.into_iter().flatten().map(|d| Ok((d.path.clone(), facts::block_device(&d.path)?))).collect()
+}

@@ -1,0 +1,304 @@
+//! `--filter` on containers: docker's keys and podman's. Values of one key are alternatives (labels all have to
+//! match), different keys all have to hold.
+
+use crate::engine::spec::NamespaceMode;
+use crate::engine::state::{Record, Status};
+use crate::engine::{Engine, Error, Result};
+use jiff::Timestamp;
+use regex::Regex;
+use std::collections::BTreeMap;
+
+/// `KEY=VALUE` filters as given, keys and values checked.
+#[derive(Clone, Debug, Default)]
+pub struct Filters(BTreeMap<String, Vec<String>>);
+
+/// The keys that exist; `pod` and `health` match nothing a container can be yet.
+const KEYS: [&str; 20] = [
+    "ancestor",
+    "before",
+    "command",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "label",
+    "label!",
+    "name",
+    "network",
+    "pod",
+    "publish",
+    "restart-policy",
+    "since",
+    "status",
+    "until",
+    "volume",
+    "isolation",
+];
+
+impl Filters {
+    /// Checks `KEY=VALUE` words.
+    pub fn parse(words: &[String]) -> Result<Self> {
+        let mut filters = Self::default();
+        for word in words {
+            let invalid = || Error::invalid(format!("invalid filter {word:?}"));
+            let (key, value) = match word.split_once('=') {
+                // `label!=x` splits after the mark.
+                Some(("label!", value)) => ("label!", value),
+                Some((key, value)) => (key.trim(), value),
+                None => return Err(invalid().with_hint("filters are KEY=VALUE")),
+            };
+            if !KEYS.contains(&key) {
+                return Err(Error::invalid(format!("invalid filter {key:?}"))
+                    .with_hint(format!("one of {}", KEYS.join(", "))));
+            }
+            match key {
+                "status" if !STATUSES.contains(&value) => {
+                    return Err(invalid().with_hint(format!("a status is one of {}", STATUSES.join(", "))));
+                }
+                "exited" => drop(value.parse::<i32>().map_err(|e| invalid().with_source(e))?),
+                "until" => drop(until(value)?),
+                _ => {}
+            }
+            filters.0.entry(key.to_owned()).or_default().push(value.to_owned());
+        }
+        Ok(filters)
+    }
+
+    /// Whether everything passes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The values of one key.
+    pub fn values(&self, key: &str) -> &[String] {
+        self.0.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Looks up what the filters speak of: containers, images, times, patterns.
+    pub fn prepare(&self, engine: &Engine, all: &[Record]) -> Result<Prepared<'_>> {
+        let moment = |key: &str| -> Result<Option<Timestamp>> {
+            let mut found: Option<Timestamp> = None;
+            for value in self.values(key) {
+                let id = engine.state.resolve(value)?;
+                let created = all.iter().find(|r| r.id == id).map(|r| r.created);
+                found = match (found, created) {
+                    (Some(a), Some(b)) if key == "before" => Some(a.min(b)),
+                    (Some(a), Some(b)) => Some(a.max(b)),
+                    (a, b) => a.or(b),
+                };
+            }
+            Ok(found)
+        };
+        let names = self.values("name").iter().map(|v| {
+            Regex::new(v).map_err(|e| Error::invalid(format!("invalid filter \"name={v}\"")).with_source(e))
+        });
+        let mut oldest = None;
+        for value in self.values("until") {
+            let at = until(value)?;
+            oldest = Some(oldest.map_or(at, |o: Timestamp| o.min(at)));
+        }
+        let mut ancestors = Vec::new();
+        for value in self.values("ancestor") {
+            let id = engine.store.lookup_image(value).map(|image| image.id).ok();
+            ancestors.push((value.clone(), id));
+        }
+        Ok(Prepared {
+            filters: self,
+            before: moment("before")?,
+            since: moment("since")?,
+            until: oldest,
+            names: names.collect::<Result<_>>()?,
+            ancestors,
+        })
+    }
+}
+
+const STATUSES: [&str; 12] = [
+    "created",
+    "restarting",
+    "running",
+    "removing",
+    "paused",
+    "exited",
+    "dead",
+    "stopped",
+    "stopping",
+    "initialized",
+    "configured",
+    "unknown",
+];
+
+/// Filters with everything looked up.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    filters: &'a Filters,
+    before: Option<Timestamp>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    names: Vec<Regex>,
+    ancestors: Vec<(String, Option<String>)>,
+}
+
+impl Prepared<'_> {
+    /// Whether a container passes.
+    pub fn matches(&self, record: &Record) -> Result<bool> {
+        for (key, values) in &self.filters.0 {
+            if !self.matches_key(key, values, record)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn matches_key(&self, key: &str, values: &[String], record: &Record) -> Result<bool> {
+        let (state, head) = (&record.state, &record.state.head);
+        Ok(match key {
+            "id" => values.iter().any(|v| record.id.starts_with(v.as_str())),
+            "name" => self.names.iter().any(|r| r.is_match(&head.name)),
+            "label" => values.iter().all(|v| has_label(&head.labels, v)),
+            "label!" => values.iter().all(|v| !has_label(&head.labels, v)),
+            "status" => values.iter().any(|v| has_status(state.status, v)),
+            "exited" => {
+                state.status == Status::Exited && values.iter().any(|v| v.parse() == Ok(state.exit_code))
+            }
+            "before" => self.before.is_some_and(|t| record.created < t),
+            "since" => self.since.is_some_and(|t| record.created > t),
+            "until" => self.until.is_some_and(|t| record.created < t),
+            "ancestor" => self.ancestors.iter().any(|(word, id)| is_ancestor(record, word, id.as_deref())),
+            "command" => values.iter().any(|v| head.command.first() == Some(v)),
+            "restart-policy" => {
+                values.iter().any(|v| v == &head.restart.name || v == "no" && head.restart.name.is_empty())
+            }
+            "expose" => values.iter().any(|v| head.exposed_ports.iter().any(|p| exposes(p, v))),
+            "volume" => {
+                let mounts = &record.spec()?.mounts;
+                values.iter().any(|v| mounts.iter().any(|m| m.source == *v || m.target == *v))
+            }
+            "network" => {
+                let network = &record.spec()?.namespaces.network;
+                values.iter().any(|v| network_name(network) == v)
+            }
+            "is-task" => values.iter().any(|v| v == "false"),
+            "isolation" => values.iter().any(|v| v == "default"),
+            "health" => values.iter().any(|v| v == "none"),
+            // pod, publish: no container has any yet.
+            _ => false,
+        })
+    }
+}
+
+fn has_label(labels: &BTreeMap<String, String>, filter: &str) -> bool {
+    match filter.split_once('=') {
+        Some((key, value)) => labels.get(key).is_some_and(|v| v == value),
+        None => labels.contains_key(filter),
+    }
+}
+
+fn has_status(status: Status, word: &str) -> bool {
+    match word {
+        "exited" | "stopped" => status == Status::Exited,
+        "created" | "configured" => matches!(status, Status::Created | Status::Starting),
+        "initialized" => status == Status::Starting,
+        _ => status.as_str() == word,
+    }
+}
+
+fn is_ancestor(record: &Record, word: &str, id: Option<&str>) -> bool {
+    let head = &record.state.head;
+    if id.is_some_and(|id| id == head.image_id) || !word.is_empty() && head.image_id.starts_with(word) {
+        return true;
+    }
+    // As podman: a name, or a name without tag, or its last part.
+    let bare = |name: &str| {
+        name.rsplit_once(':')
+            .map_or(name, |(bare, tag)| if tag.contains('/') { name } else { bare })
+            .to_owned()
+    };
+    let image = head.image.as_str();
+    let ends = |name: &str| name == word || name.strip_suffix(word).is_some_and(|rest| rest.ends_with('/'));
+    ends(image) || ends(&bare(image))
+}
+
+/// `80`, `80/tcp` or `80-90` against an exposed `80/tcp`.
+fn exposes(port: &str, filter: &str) -> bool {
+    let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+    let (wanted, wanted_protocol) = filter.split_once('/').unwrap_or((filter, "tcp"));
+    let (from, to) = wanted.split_once('-').unwrap_or((wanted, wanted));
+    let parse = |t: &str| t.parse::<u16>().ok();
+    protocol == wanted_protocol
+        && matches!((parse(number), parse(from), parse(to)), (Some(n), Some(a), Some(b)) if (a..=b).contains(&n))
+}
+
+fn network_name(mode: &NamespaceMode) -> &str {
+    match mode {
+        NamespaceMode::Host => "host",
+        NamespaceMode::Network(name) => name,
+        _ => "none",
+    }
+}
+
+/// A point in time: RFC 3339, a date, Unix seconds, or a duration ago (`10m`, `1h30m`).
+fn until(value: &str) -> Result<Timestamp> {
+    let invalid = || {
+        Error::invalid(format!("invalid filter \"until={value}\""))
+            .with_hint("a time stamp, or a duration such as 24h")
+    };
+    if let Ok(at) = value.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    if let Ok(seconds) = value.parse::<i64>() {
+        return Timestamp::from_second(seconds).map_err(|e| invalid().with_source(e));
+    }
+    if let Ok(civil) = value.parse::<jiff::civil::DateTime>() {
+        return civil.in_tz("UTC").map(|z| z.timestamp()).map_err(|e| invalid().with_source(e));
+    }
+    let mut nanos: i64 = 0;
+    let mut rest = value;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|n| *n > 0).ok_or_else(invalid)?;
+        let number: i64 = rest[..digits].parse().map_err(|_| invalid())?;
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |n| digits + n);
+        let scale: i64 = match &rest[digits..unit] {
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            "d" => 86_400_000_000_000,
+            _ => return Err(invalid()),
+        };
+        nanos = number.checked_mul(scale).and_then(|n| nanos.checked_add(n)).ok_or_else(invalid)?;
+        rest = &rest[unit..];
+    }
+    Timestamp::now()
+        .checked_sub(jiff::SignedDuration::from_nanos(nanos))
+        .map_err(|e| invalid().with_source(e))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_refused() {
+        for bad in ["colour=red", "status", "status=happy", "exited=x", "until=soon"] {
+            assert!(Filters::parse(&[bad.to_owned()]).is_err(), "{bad}");
+        }
+        for good in
+            ["label=a=b", "label!=a", "until=10m", "until=1h30m", "until=2020-01-01T00:00:00Z", "exited=137"]
+        {
+            Filters::parse(&[good.to_owned()]).unwrap();
+        }
+    }
+
+    #[test]
+    fn labels_ports_and_times() {
+        let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        assert!(has_label(&labels, "a") && has_label(&labels, "a=b"));
+        assert!(!has_label(&labels, "a=c") && !has_label(&labels, "b"));
+        assert!(exposes("80/tcp", "80") && exposes("80/tcp", "70-90/tcp") && !exposes("80/tcp", "80/udp"));
+        let ago = Timestamp::now().duration_since(until("1h30m").unwrap());
+        assert!((ago.as_secs() - 5400).abs() < 2);
+    }
+}

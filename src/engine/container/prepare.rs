@@ -1,0 +1,411 @@
+//! Everything a start needs before conmon: root filesystem, the container's own files, mount sources, `config.json`.
+//!
+//! The image is untrusted: whatever is read or made in its root goes by descriptor and never leaves it, and only
+//! regular files of bounded size are read (design: security rules).
+
+use super::{copy_up, facts, namespaces, volumes};
+use crate::engine::conmon::{RunDir, Runtime};
+use crate::engine::host::atomic::{self, Durability};
+use crate::engine::host::process;
+use crate::engine::host::rooted;
+use crate::engine::oci::{self, Kind, Resolved, SystemFiles, files, seccomp};
+use crate::engine::spec::{
+    CgroupManager, ContainerSpec, HostFacts, MountKind, MountSpec, NamespaceMode, User,
+};
+use crate::engine::store::MountOptions;
+use crate::engine::{Context, Engine, Error, ErrorKind, Result};
+use rustix::fs::{Mode, OFlags};
+use std::fs;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// What the start goes on with.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The mounted root.
+    pub rootfs: PathBuf,
+    /// As in `config.json`.
+    pub cgroups_path: String,
+    /// Who makes that cgroup.
+    pub cgroup_manager: CgroupManager,
+}
+
+/// More of /etc/passwd or /etc/group than this is nobody's user database.
+const MAX_DATABASE: u64 = 16 << 20;
+
+/// Mounts the root and writes the bundle.
+pub(super) fn prepare(
+    engine: &Engine,
+    run_dir: &RunDir,
+    id: &str,
+    spec: &ContainerSpec,
+    runtime: &Runtime,
+) -> Result<Prepared> {
+    let host = facts::host_facts(engine, spec);
+    let rootfs = mount_root(engine, id, spec)?;
+    crate::failpoint!("start.after-mount");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(&rootfs, flags, Mode::empty()).map_err(|e| Error::io("open", &rootfs, e))?;
+    let root = root.as_fd();
+    let passwd = database(root, "/etc/passwd")?;
+    let group = database(root, "/etc/group")?;
+    let user = oci::user::resolve(&spec.process.user, &spec.process.groups, &passwd, &group)?;
+    let id_maps = namespaces::id_maps(engine, spec, &host)?;
+    let (uid, gid) = outside(&user, id_maps.as_ref());
+    make_workdir(root, spec, uid, gid)?;
+    let mut resolved = Resolved {
+        id: id.to_owned(),
+        rootfs: rootfs.clone(),
+        hostname: files::hostname(spec, &host_name(), id),
+        keep_groups: spec.process.groups.iter().any(|g| g == "keep-groups"),
+        joined: namespaces::joined(engine, spec)?,
+        seccomp: seccomp_profile(engine, spec)?,
+        init: init_program(engine, spec)?,
+        devices: facts::devices(spec)?,
+        block_devices: facts::block_devices(spec)?,
+        cgroups_path: oci::cgroups_path(spec, &host, id)?,
+        user,
+        id_maps,
+        ..Resolved::default()
+    };
+    resolved.files = system_files(engine, run_dir, spec, &host, &resolved, &passwd, &group)?;
+    shared_memory(engine, spec, &mut resolved)?;
+    mount_sources(engine, root, spec, (uid, gid), &mut resolved)?;
+    let config = oci::spec(spec, &host, &resolved)?;
+    let text =
+        serde_json::to_vec(&config).map_err(|e| Error::corrupt("encode config.json").with_source(e))?;
+    atomic::write(&run_dir.config(), &text, 0o600, Durability::None)?;
+    tracing::debug!("bundle of {id} for {} is written", runtime.name);
+    Ok(Prepared { rootfs, cgroups_path: resolved.cgroups_path, cgroup_manager: host.cgroup_manager })
+}
+
+fn mount_root(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<PathBuf> {
+    match &spec.image.rootfs {
+        Some(rootfs) => {
+            let path = engine.config.env.cwd.join(rootfs);
+            fs::canonicalize(&path).map_err(|e| Error::io("find", &path, e))
+        }
+        None => {
+            let options = MountOptions { volatile: spec.remove, ..MountOptions::default() };
+            engine.store.mount(id, &options).context("mount the root filesystem")
+        }
+    }
+}
+
+/// A user database of the image; empty when it has none.
+fn database(root: BorrowedFd<'_>, path: &str) -> Result<Vec<u8>> {
+    let (file, size) = match rooted::open_regular_in_root(root, Path::new(path)) {
+        Ok(opened) => opened,
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(Vec::new()),
+        Err(e) => return Err(e.wrap(format!("read the image's {path}"))),
+    };
+    if size > MAX_DATABASE {
+        return Err(Error::corrupt(format!(
+            "the image's {path} has {size} bytes, which is no user database"
+        )));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_DATABASE).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
+    Ok(bytes)
+}
+
+/// The container user's IDs as the engine sees them.
+fn outside(user: &User, maps: Option<&oci::IdMaps>) -> (u32, u32) {
+    let Some(maps) = maps else { return (user.uid, user.gid) };
+    let root = maps.root();
+    (
+        oci::idmap::outside(&maps.uids, user.uid).unwrap_or(root.0),
+        oci::idmap::outside(&maps.gids, user.gid).unwrap_or(root.1),
+    )
+}
+
+/// Makes the working directory inside the root if it is missing, and gives it to the container's user.
+fn make_workdir(root: BorrowedFd<'_>, spec: &ContainerSpec, uid: u32, gid: u32) -> Result<()> {
+    let workdir = oci::complete::clean(&spec.process.workdir);
+    // A descriptor of whoever starts the process must not become its directory (CVE-2024-21626).
+    if workdir == "/proc"
+        || workdir.starts_with("/proc/")
+        || workdir == "/dev/fd"
+        || workdir.starts_with("/dev/fd/")
+    {
+        return Err(Error::invalid(format!(
+            "the working directory {workdir} is not inside the root filesystem"
+        )));
+    }
+    if workdir == "/"
+        || spec.mounts.iter().any(|m| m.target != "/" && Path::new(&workdir).starts_with(&m.target))
+    {
+        return Ok(());
+    }
+    let path = Path::new(&workdir);
+    let directory = OFlags::PATH | OFlags::DIRECTORY;
+    match rooted::open(root, path, directory, Mode::empty()) {
+        Ok(_) => return Ok(()),
+        Err(rustix::io::Errno::NOENT) => {}
+        Err(e) => return Err(Error::io("open the working directory", path, e)),
+    }
+    let made = rooted::mkdir_all_in_root(root, path, Mode::from_raw_mode(0o755))
+        .with_context(|| format!("make the working directory {workdir}"))?;
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    rustix::fs::chownat(&made, "", Some(uid), Some(gid), rustix::fs::AtFlags::EMPTY_PATH)
+        .map_err(|e| Error::io("chown", path, e))
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// `/etc/hosts` and its kin, written into the bundle.
+fn system_files(
+    engine: &Engine,
+    run_dir: &RunDir,
+    spec: &ContainerSpec,
+    host: &HostFacts,
+    resolved: &Resolved,
+    passwd: &[u8],
+    group: &[u8],
+) -> Result<SystemFiles> {
+    let owner = resolved.id_maps.as_ref().map(oci::IdMaps::root);
+    let write = |name: &str, text: &[u8]| -> Result<Option<PathBuf>> {
+        let path = run_dir.path().join(name);
+        fs::write(&path, text).map_err(|e| Error::io("write", &path, e))?;
+        if let Some((uid, gid)) = owner {
+            std::os::unix::fs::chown(&path, Some(uid), Some(gid))
+                .map_err(|e| Error::io("chown", &path, e))?;
+        }
+        Ok(Some(path))
+    };
+    // Who shares a network namespace shares its names.
+    let shared = match &spec.namespaces.network {
+        NamespaceMode::Container(id) => Some(engine.state.run_dir(id)),
+        _ => None,
+    };
+    let from_owner = |name: &str| shared.as_ref().map(|dir| dir.join(name)).filter(|path| path.exists());
+    let host_text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let addresses = files::Addresses {
+        host_network: spec.namespaces.network == NamespaceMode::Host,
+        ..files::Addresses::default()
+    };
+    let mounted = |target: &str| spec.mounts.iter().any(|m| m.target == target);
+    let mut out = SystemFiles::default();
+    if !spec.no_hosts && !mounted("/etc/hosts") {
+        out.hosts = match from_owner("hosts") {
+            Some(path) => Some(path),
+            None => {
+                let base = engine.config.containers.containers.base_hosts_file.as_deref();
+                let base = match base {
+                    Some("none" | "image") => String::new(),
+                    Some(path) if !path.is_empty() => host_text(path),
+                    _ => host_text("/etc/hosts"),
+                };
+                write("hosts", files::hosts(spec, &base, &resolved.hostname, &addresses)?.as_bytes())?
+            }
+        };
+    }
+    if !spec.no_hostname && !resolved.hostname.is_empty() && !mounted("/etc/hostname") {
+        out.hostname = write("hostname", format!("{}\n", resolved.hostname).as_bytes())?;
+    }
+    if !mounted("/etc/resolv.conf") && spec.dns.first().is_none_or(|d| d != "none") {
+        out.resolv_conf = match from_owner("resolv.conf") {
+            Some(path) => Some(path),
+            None => write(
+                "resolv.conf",
+                files::resolv_conf(spec, &host_text("/etc/resolv.conf"), &addresses).as_bytes(),
+            )?,
+        };
+    }
+    out.containerenv =
+        write("containerenv", files::containerenv(spec, &resolved.id, host.rootless).as_bytes())?;
+    if let Some(line) = files::passwd_entry(spec, &resolved.user, &spec.process.workdir)
+        && !mounted("/etc/passwd")
+    {
+        out.passwd = write("passwd", &with_line(passwd, &line))?;
+    }
+    if let Some(line) = files::group_entry(spec, &resolved.user)
+        && !mounted("/etc/group")
+    {
+        out.group = write("group", &with_line(group, &line))?;
+    }
+    out.localtime = localtime(&spec.timezone)?;
+    Ok(out)
+}
+
+fn with_line(database: &[u8], line: &str) -> Vec<u8> {
+    let mut out = database.to_vec();
+    if out.last().is_some_and(|b| *b != b'\n') {
+        out.push(b'\n');
+    }
+    out.extend_from_slice(line.as_bytes());
+    out
+}
+
+/// `--tz`: the host's file of that zone.
+fn localtime(zone: &str) -> Result<Option<PathBuf>> {
+    if zone.is_empty() {
+        return Ok(None);
+    }
+    let path = match zone {
+        "local" => PathBuf::from("/etc/localtime"),
+        zone if zone.split('/').any(|part| part == "..") || zone.starts_with('/') => {
+            return Err(Error::invalid(format!("invalid time zone {zone:?}")));
+        }
+        zone => Path::new("/usr/share/zoneinfo").join(zone),
+    };
+    fs::canonicalize(&path).map(Some).map_err(|_| Error::invalid(format!("unknown time zone {zone:?}")))
+}
+
+/// /dev/shm: a tmpfs that goes with the container's mount namespace, so nothing of it is left to unmount; whoever
+/// shares our IPC namespace reaches it through our root.
+fn shared_memory(engine: &Engine, spec: &ContainerSpec, resolved: &mut Resolved) -> Result<()> {
+    if spec.mounts.iter().any(|m| m.target == "/dev/shm" || m.target == "/dev") {
+        return Ok(());
+    }
+    match &spec.namespaces.ipc {
+        NamespaceMode::Host => resolved.files.shm = Some(PathBuf::from("/dev/shm")),
+        NamespaceMode::None => {}
+        NamespaceMode::Container(id) => {
+            let record = engine.state.load(id)?;
+            resolved.files.shm = Some(PathBuf::from(format!("/proc/{}/root/dev/shm", record.state.pid)));
+        }
+        _ => {
+            let size = spec.shm_size.unwrap_or(64 << 20);
+            let options = ["nosuid", "noexec", "nodev", "mode=1777"].map(str::to_owned).to_vec();
+            let mut mount = oci_spec::runtime::Mount::default();
+            mount
+                .set_destination(PathBuf::from("/dev/shm"))
+                .set_typ(Some("tmpfs".to_owned()))
+                .set_source(Some(PathBuf::from("shm")))
+                .set_options(Some(options.into_iter().chain([format!("size={size}")]).collect()));
+            resolved.extra_mounts.push(mount);
+        }
+    }
+    Ok(())
+}
+
+/// The profile's text; `None`: the built-in one.
+fn seccomp_profile(engine: &Engine, spec: &ContainerSpec) -> Result<Option<String>> {
+    let profile = spec.security.seccomp.as_str();
+    if profile == "unconfined" || spec.security.privileged {
+        return Ok(None);
+    }
+    let configured = engine.config.containers.containers.seccomp_profile.as_deref().unwrap_or_default();
+    let named = [profile, configured].into_iter().find(|p| !p.is_empty());
+    if let Some(path) = named {
+        let path = engine.config.env.cwd.join(path);
+        let text = fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e));
+        return text.map(Some).context("load the seccomp profile");
+    }
+    Ok(seccomp::PATHS.iter().find_map(|path| fs::read_to_string(path).ok()))
+}
+
+/// `--init`'s program.
+fn init_program(engine: &Engine, spec: &ContainerSpec) -> Result<Option<PathBuf>> {
+    if !spec.init {
+        return Ok(None);
+    }
+    let conf = &engine.config.containers;
+    let named = [&spec.init_path, &conf.containers.init_path, &conf.engine.init_path];
+    if let Some(path) = named.into_iter().flatten().find(|p| !p.is_empty()) {
+        return process::require_program(path, &[] as &[&Path], "catatonit").map(Some);
+    }
+    let mut directories = engine.config.helper_directories();
+    directories.extend(["/usr/libexec/catatonit", "/usr/libexec/docker"].map(PathBuf::from));
+    let found = ["catatonit", "tini-static", "tini", "docker-init"]
+        .into_iter()
+        .find_map(|name| process::find_program(name, &directories));
+    found.map(Some).ok_or_else(|| {
+        Error::new(ErrorKind::MissingProgram, "--init: no init program is installed")
+            .with_hint("install the package catatonit")
+    })
+}
+
+/// Host directories behind the mounts; new volumes are filled from the image.
+fn mount_sources(
+    engine: &Engine,
+    root: BorrowedFd<'_>,
+    spec: &ContainerSpec,
+    owner: (u32, u32),
+    resolved: &mut Resolved,
+) -> Result<()> {
+    for mount in &spec.mounts {
+        match mount.kind {
+            MountKind::Volume => {
+                let data = volumes::data_dir(engine, &mount.source);
+                fill(engine, root, mount)?;
+                resolved.sources.insert(mount.target.clone(), data);
+            }
+            MountKind::Bind => {
+                let source = bind_source(engine, mount)?;
+                if mount.bind.chown {
+                    std::os::unix::fs::lchown(&source, Some(owner.0), Some(owner.1))
+                        .map_err(|e| Error::io("chown", &source, e))?;
+                }
+                if engine.rootless() {
+                    let flags = crate::engine::host::facts::mount_flags(&source);
+                    resolved.inherited_flags.insert(mount.target.clone(), flags);
+                }
+                resolved.sources.insert(mount.target.clone(), source);
+            }
+            MountKind::Image => {
+                return Err(Error::unsupported("mounts of images (type=image) are not supported yet"));
+            }
+            MountKind::Tmpfs | MountKind::Ramfs | MountKind::Devpts => {}
+        }
+    }
+    Ok(())
+}
+
+/// The source of a bind, made if docker's `-v` wants that.
+fn bind_source(engine: &Engine, mount: &MountSpec) -> Result<PathBuf> {
+    let source = engine.config.env.cwd.join(&mount.source);
+    if mount.bind.overlay {
+        return Err(Error::unsupported("the mount option O (overlay) is not supported yet"));
+    }
+    match fs::metadata(&source) {
+        Ok(_) => fs::canonicalize(&source).map_err(|e| Error::io("find", &source, e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && mount.bind.create_source => {
+            fs::create_dir_all(&source).map_err(|e| Error::io("mkdir", &source, e))?;
+            fs::canonicalize(&source).map_err(|e| Error::io("find", &source, e))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::invalid(format!(
+            "invalid mount config for type \"bind\": bind source path does not exist: {}",
+            source.display()
+        ))),
+        Err(e) => Err(Error::io("stat", &source, e)),
+    }
+}
+
+/// Fills a volume that is new: with what the image has at its place, once.
+fn fill(engine: &Engine, root: BorrowedFd<'_>, mount: &MountSpec) -> Result<()> {
+    let mark = volumes::copy_up_mark(engine, &mount.source);
+    if fs::symlink_metadata(&mark).is_err() {
+        return Ok(());
+    }
+    let data = volumes::data_dir(engine, &mount.source);
+    let open = |path: &Path| -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io("open", path, e))
+    };
+    let to = open(&data)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    match rooted::open(root, Path::new(&mount.target), flags, Mode::empty()) {
+        Ok(from) => {
+            if !copy_up::is_empty(to.as_fd())? {
+                // An interrupted copy: nothing ran on it yet, so it is begun again.
+                drop(to);
+                fs::remove_dir_all(&data).map_err(|e| Error::io("remove", &data, e))?;
+                fs::create_dir(&data).map_err(|e| Error::io("mkdir", &data, e))?;
+                copy_up::copy_up(from.as_fd(), open(&data)?.as_fd())?;
+            } else {
+                copy_up::copy_up(from.as_fd(), to.as_fd())?;
+            }
+        }
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
+        Err(e) => return Err(Error::io("open the image's", &mount.target, e)),
+    }
+    fs::remove_file(&mark).map_err(|e| Error::io("unlink", &mark, e))
+}
+
+/// The kinds of namespaces a container can lend.
+pub(super) const KINDS: [Kind; 5] = [Kind::Ipc, Kind::Net, Kind::Pid, Kind::Uts, Kind::Cgroup];

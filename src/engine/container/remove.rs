@@ -1,0 +1,204 @@
+//! `rm`, and the end of removals and creations that were interrupted.
+
+use super::settle::{settle, undo_start};
+use super::stop::{StopOptions, stop};
+use super::volumes;
+use crate::engine::state::{ContainerState, Locked, Record};
+use crate::engine::{Context, Engine, Error, ErrorKind, Result};
+use std::fs;
+use std::path::PathBuf;
+
+/// How to remove.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RemoveOptions {
+    /// `-f`: stop a running container first.
+    pub force: bool,
+    /// `-v`: anonymous volumes go with it. Those of a `--rm` container always do.
+    pub volumes: bool,
+    /// `-t`: seconds between the stop signal and SIGKILL with `force`; `None`: SIGKILL at once, as docker does.
+    pub timeout: Option<i64>,
+    /// `--depend`: remove containers that use its namespaces first.
+    pub depend: bool,
+}
+
+/// Removes the container `id`. Returns the IDs removed, dependents first.
+///
+/// # Errors
+/// [`ErrorKind::InUse`] when it runs and `force` is not given, or others use its namespaces.
+pub fn remove(engine: &Engine, id: &str, options: &RemoveOptions) -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    remove_tree(engine, id, options, &mut removed, 0)?;
+    Ok(removed)
+}
+
+fn remove_tree(
+    engine: &Engine,
+    id: &str,
+    options: &RemoveOptions,
+    removed: &mut Vec<String>,
+    depth: usize,
+) -> Result<()> {
+    // A stopped container may be started by somebody else before we have the lock: then it is stopped again.
+    for _ in 0..8 {
+        let locked = engine.state.lock(id)?;
+        let Some(record) = settle(engine, &locked)? else {
+            finish(engine, locked)?;
+            removed.push(id.to_owned());
+            return Ok(());
+        };
+        let dependents = dependents(engine, &locked)?;
+        if !dependents.is_empty() {
+            if !options.depend || depth > 64 {
+                return Err(in_use(&record, &dependents));
+            }
+            locked.unlock();
+            for dependent in dependents {
+                remove_tree(engine, &dependent, options, removed, depth + 1)?;
+            }
+            continue;
+        }
+        if !record.state.status.is_live() {
+            purge(engine, locked, &record, options.volumes)?;
+            removed.push(id.to_owned());
+            return Ok(());
+        }
+        if !options.force {
+            return Err(running(&record));
+        }
+        locked.unlock();
+        match stop(engine, id, &StopOptions { timeout: Some(options.timeout.unwrap_or(0)), signal: None }) {
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                // A `--rm` container went with its end.
+                removed.push(id.to_owned());
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Err(Error::new(ErrorKind::InUse, format!("container {id} is started again and again")))
+}
+
+/// Removes a settled container that does not run.
+pub(super) fn purge(engine: &Engine, locked: Locked, record: &Record, with_volumes: bool) -> Result<()> {
+    let spec = record.spec()?;
+    let volumes = if with_volumes || spec.remove { volumes::anonymous(spec) } else { Vec::new() };
+    let image = spec.remove_image.then(|| spec.image.id.clone()).filter(|id| !id.is_empty());
+    release_namespaces(engine, spec, locked.id());
+    let rootfs = spec.image.rootfs.is_some();
+    let mut locked = locked;
+    locked.retire()?;
+    crate::failpoint!("rm.after-state");
+    if !rootfs {
+        delete_from_store(engine, locked.id())?;
+    }
+    crate::failpoint!("rm.after-store");
+    locked.discard()?;
+    for volume in volumes {
+        volumes::remove(engine, &volume)?;
+    }
+    if let Some(image) = image {
+        // `--rmi`: another container of the image is reason enough to keep it.
+        if let Err(e) = engine.store.delete_image(&image) {
+            tracing::debug!("image {image} stays: {e}");
+        }
+    }
+    Ok(())
+}
+
+/// Finishes an interrupted create or remove: nobody sees that container any more, so everything of it goes.
+pub(super) fn finish(engine: &Engine, mut locked: Locked) -> Result<()> {
+    let id = locked.id().to_owned();
+    locked.retire()?;
+    if super::settle::has_run_dir(engine, &id) {
+        undo_start(engine, &id, &ContainerState::default())?;
+    }
+    delete_from_store(engine, &id)?;
+    locked.discard()
+}
+
+fn delete_from_store(engine: &Engine, id: &str) -> Result<()> {
+    match engine.store.delete_container(id) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.with_context(|| format!("remove the layer of container {id}")),
+    }
+}
+
+/// Where a container notes those that share its namespaces.
+fn users_dir(locked: &Locked) -> PathBuf {
+    locked.dir().join("users")
+}
+
+/// The containers that share this one's namespaces and still exist.
+fn dependents(engine: &Engine, locked: &Locked) -> Result<Vec<String>> {
+    let dir = users_dir(locked);
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("read directory", &dir, e)),
+    };
+    let ids = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(ids.filter(|id| engine.state.load(id).is_ok()).collect())
+}
+
+/// Notes in the locked container that `user` shares its namespaces.
+pub(super) fn note_user(locked: &Locked, user: &str) -> Result<()> {
+    let dir = users_dir(locked);
+    match fs::create_dir(&dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(Error::io("mkdir", &dir, e)),
+        _ => {}
+    }
+    let path = dir.join(user);
+    fs::File::create(&path).map(drop).map_err(|e| Error::io("create", &path, e))
+}
+
+/// Takes the notes of `id` back; one that stays behind is seen through by [`dependents`].
+fn release_namespaces(engine: &Engine, spec: &crate::engine::spec::ContainerSpec, id: &str) {
+    for target in super::namespaces::owners(spec) {
+        if let Ok(record) = engine.state.load(&target) {
+            let _ = fs::remove_file(record.dir.join("users").join(id));
+        }
+    }
+}
+
+fn running(record: &Record) -> Error {
+    Error::new(
+        ErrorKind::InUse,
+        format!(
+            "cannot remove container \"{}\": container is {}: stop the container before removing or force remove",
+            record.name(),
+            record.state.status.as_str()
+        ),
+    )
+    .with_hint(format!("coracle rm -f {}", record.name()))
+}
+
+fn in_use(record: &Record, dependents: &[String]) -> Error {
+    Error::new(
+        ErrorKind::InUse,
+        format!(
+            "container {} has dependent containers which must be removed before it: {}",
+            record.id,
+            dependents.join(", ")
+        ),
+    )
+    .with_hint("remove them first, or give --depend")
+}
+
+/// Removes what interrupted creates and removes left, and bundles without a container. Returns how many.
+pub fn repair(engine: &Engine) -> Result<usize> {
+    let mut repaired = 0;
+    for id in engine.state.unfinished()? {
+        if let Some(locked) = engine.state.try_lock(&id)?
+            && locked.read()?.is_none()
+        {
+            finish(engine, locked)?;
+            repaired += 1;
+        }
+    }
+    for id in engine.state.orphaned_run_dirs()? {
+        undo_start(engine, &id, &ContainerState::default())?;
+        repaired += 1;
+    }
+    Ok(repaired)
+}

@@ -1,0 +1,133 @@
+//! Paying what a container's end, a crash or a reboot left owing. Called under the container's lock by every verb that
+//! changes a container, by the exit command and by the repair of a store; idempotent.
+//!
+//! The order makes any interruption repairable: the exit is recorded first, then mounts and the runtime's state go,
+//! then the bundle directory, whose existence is the mark that something is left.
+
+use crate::engine::conmon::{ExitFile, RunDir, Runtime};
+use crate::engine::host::process::{self, PidFd};
+use crate::engine::state::{ContainerState, Locked, Record, Status};
+use crate::engine::{Context, Engine, Error, ErrorKind, Result};
+use std::fs;
+use std::time::Duration;
+
+/// How long the end of a killed process may take to show: an OCI runtime's kill of a process in uninterruptible sleep
+/// is given up after this.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes the record agree with the world and cleans up after an ended run. `None`: the container's creation was
+/// interrupted or its removal has begun; see [`super::remove::finish`].
+pub(super) fn settle(engine: &Engine, locked: &Locked) -> Result<Option<Record>> {
+    let Some(mut record) = locked.read()? else { return Ok(None) };
+    if record.state.status == Status::Starting {
+        return interrupted_start(engine, locked, record).map(Some);
+    }
+    if record.needs_cleanup() {
+        record.state.boot_id.clear();
+        if !record.ephemeral {
+            locked.save(&record.state)?;
+        }
+        crate::failpoint!("cleanup.after-state");
+        teardown(engine, &record.id, &record.state)?;
+        record.stored = record.state.status;
+    } else if !record.state.status.is_live() && has_run_dir(engine, &record.id) {
+        undo_start(engine, &record.id, &record.state)?;
+    }
+    Ok(Some(record))
+}
+
+/// Whether something of a start is left.
+pub(super) fn has_run_dir(engine: &Engine, id: &str) -> bool {
+    fs::symlink_metadata(engine.state.run_dir(id)).is_ok()
+}
+
+/// The process that started it died between creating the container's process and recording that it runs. It may have
+/// been let go already: the runtime knows.
+fn interrupted_start(engine: &Engine, locked: &Locked, mut record: Record) -> Result<Record> {
+    let known = runtime_of(engine, &record.state)?.state(&record.id).ok().flatten();
+    if known.is_some_and(|state| state.status == "running") {
+        record.state.status = Status::Running;
+        record.state.started_before = true;
+    } else {
+        undo_start(engine, &record.id, &record.state)?;
+        record.state =
+            ContainerState { status: idle_status(&record.state), pid: 0, conmon_pid: 0, ..record.state };
+    }
+    locked.save(&record.state)?;
+    record.stored = record.state.status;
+    Ok(record)
+}
+
+/// What a container is when nothing of it runs.
+pub(super) fn idle_status(state: &ContainerState) -> Status {
+    if state.started_before { Status::Exited } else { Status::Created }
+}
+
+/// Undoes as much of a start as happened, including a conmon or container process nobody recorded.
+pub(super) fn undo_start(engine: &Engine, id: &str, state: &ContainerState) -> Result<()> {
+    let run_dir = RunDir::new(engine.state.run_dir(id));
+    if let Some(pid) = fs::read_to_string(run_dir.pidfile()).ok().and_then(|t| t.trim().parse::<u32>().ok())
+        && belongs_to(pid, id)
+        && let Some(start) = process::start_time(pid)
+        && let Some(fd) = PidFd::open(pid, start)?
+        && fd.signal(libc::SIGKILL)?
+    {
+        fd.wait(Some(KILL_TIMEOUT))?;
+    }
+    teardown(engine, id, state)
+}
+
+/// A PID from a file may be anybody's by now; a container's process still sits in its bundle's mount namespace, which
+/// we cannot name, but the runtime set its cgroup or its root: the mount table shows the container's own file system.
+fn belongs_to(pid: u32, id: &str) -> bool {
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    table.contains(id) || fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|c| c.contains(id))
+}
+
+/// Removes what an ended run needs no more: the runtime's state, mounts, the bundle. The runtime's part takes a process
+/// and mostly waits, so the unmounting is done beside it.
+pub(super) fn teardown(engine: &Engine, id: &str, state: &ContainerState) -> Result<()> {
+    let runtime = runtime_of(engine, state);
+    let (deleted, unmounted) = std::thread::scope(|scope| {
+        let deletion = scope.spawn(|| runtime.and_then(|runtime| runtime.delete(id, true)));
+        let unmounted = if in_store(state) { unmount(engine, id) } else { Ok(()) };
+        (deletion.join().unwrap_or(Ok(())), unmounted)
+    });
+    crate::failpoint!("cleanup.after-unmount");
+    unmounted?;
+    if let Err(e) = deleted {
+        // The runtime may have been uninstalled meanwhile; nothing of ours depends on its leftovers.
+        tracing::debug!("delete container {id} from the runtime: {e}");
+    }
+    remove_run_dir(engine, id)
+}
+
+/// Whether the root filesystem is the store's, not a directory of the user's (`--rootfs`).
+fn in_store(state: &ContainerState) -> bool {
+    state.head.name.is_empty() || !state.head.image_id.is_empty()
+}
+
+fn unmount(engine: &Engine, id: &str) -> Result<()> {
+    match engine.store.unmount(id, true) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.map(drop).context("unmount the root filesystem"),
+    }
+}
+
+fn remove_run_dir(engine: &Engine, id: &str) -> Result<()> {
+    let dir = engine.state.run_dir(id);
+    match fs::remove_dir_all(&dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &dir, e)),
+        _ => Ok(()),
+    }
+}
+
+/// The runtime a container was last started with.
+pub(super) fn runtime_of(engine: &Engine, state: &ContainerState) -> Result<Runtime> {
+    Runtime::find(&engine.config, &state.runtime)
+}
+
+/// The exit file of a container.
+pub(super) fn exit_file(engine: &Engine, id: &str) -> ExitFile {
+    ExitFile::new(&engine.state.exit_dir(), id)
+}

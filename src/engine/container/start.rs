@@ -1,0 +1,253 @@
+//! `start`: from a record to a running process.
+//!
+//! Under the container's lock: bundle directory, root filesystem, the container's own files, `config.json`, conmon (which
+//! has the runtime create the process), record, attach, go. The bundle directory is there from the first step to the end of
+//! the clean-up, so an interruption at any point is seen and undone by [`super::settle`].
+
+use super::prepare;
+use super::settle::{exit_file, idle_status, settle, undo_start};
+use super::stop::gone;
+use crate::engine::conmon::{
+    self, CgroupManager as Manager, Launch, LogTarget, Preserved, RunDir, Runtime, launch,
+};
+use crate::engine::host::atomic::{self, Durability};
+use crate::engine::host::process;
+use crate::engine::spec::{CgroupManager, ContainerSpec};
+use crate::engine::state::{Locked, Record, Status};
+use crate::engine::{Context, Engine, Error, ErrorKind, Result};
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// How to start.
+#[derive(Debug, Default)]
+pub struct StartOptions<'a> {
+    /// The restart policy starts it: its count goes on.
+    pub keep_restart_count: bool,
+    /// `--preserve-fds`.
+    pub preserved: Preserved,
+    /// With the log drivers `passthrough` and `passthrough-tty`: the container's stdin, stdout and stderr.
+    pub stdio: Option<[BorrowedFd<'a>; 3]>,
+    /// Nobody will attach stdin, so it stays open when a client goes away (`-di`).
+    pub detached: bool,
+}
+
+/// Called when the process exists and before it runs: the moment to attach without losing output.
+pub type BeforeStart<'a> = &'a mut dyn FnMut(&RunDir) -> Result<()>;
+
+/// Starts the container `id`. `false`: it ran already, and `attach` was called with the running container's directory.
+///
+/// # Errors
+/// [`ErrorKind::CommandNotFound`], [`ErrorKind::CommandNotExecutable`], [`ErrorKind::Runtime`] as the runtime says; everything
+/// made for the start is gone again then.
+pub fn start(engine: &Engine, id: &str, options: StartOptions<'_>, attach: BeforeStart<'_>) -> Result<bool> {
+    let locked = engine.state.lock(id)?;
+    let Some(mut record) = settle(engine, &locked)? else { return Err(gone(id)) };
+    match record.state.status {
+        Status::Running => {
+            attach(&RunDir::new(engine.state.run_dir(id)))?;
+            return Ok(false);
+        }
+        Status::Paused => {
+            let name = record.name();
+            return Err(Error::new(ErrorKind::InUse, format!("cannot start container {name}: it is paused"))
+                .with_hint(format!("coracle unpause {name}")));
+        }
+        _ => {}
+    }
+    start_locked(engine, &locked, &mut record, options, attach)?;
+    Ok(true)
+}
+
+/// Starts a settled container that does not run.
+pub(super) fn start_locked(
+    engine: &Engine,
+    locked: &Locked,
+    record: &mut Record,
+    options: StartOptions<'_>,
+    attach: BeforeStart<'_>,
+) -> Result<()> {
+    let started = run(engine, locked, record, options, attach);
+    let Err(error) = started else { return Ok(()) };
+    undo_start(engine, locked.id(), &record.state)?;
+    let state = &mut record.state;
+    state.status = idle_status(state);
+    (state.pid, state.pid_start, state.conmon_pid, state.conmon_start) = (0, 0, 0, 0);
+    state.boot_id.clear();
+    state.error = error.to_string();
+    state.exit_code = match error.kind() {
+        ErrorKind::CommandNotFound => 127,
+        ErrorKind::CommandNotExecutable => 126,
+        _ => 125,
+    };
+    if !record.ephemeral {
+        locked.save(&record.state)?;
+    }
+    Err(error)
+}
+
+fn run(
+    engine: &Engine,
+    locked: &Locked,
+    record: &mut Record,
+    options: StartOptions<'_>,
+    attach: BeforeStart<'_>,
+) -> Result<()> {
+    let id = locked.id();
+    let spec = record.spec()?.clone();
+    let run_dir = make_run_dir(engine, id)?;
+    crate::failpoint!("start.after-run-dir");
+    let mut runtime = Runtime::find(&engine.config, &spec.runtime)?;
+    tell_caller(engine, &mut runtime.env);
+    let prepared = prepare::prepare(engine, &run_dir, id, &spec, &runtime)?;
+    crate::failpoint!("start.after-bundle");
+    let log_path = log_path(engine, id, &spec)?;
+    let conmon = conmon::find(&engine.config)?;
+    let exits = engine.state.exit_dir();
+    let launched = launch(&Launch {
+        id,
+        name: &spec.name,
+        log: log_target(&spec, &log_path),
+        terminal: spec.process.terminal,
+        stdin: spec.process.open_stdin,
+        leave_stdin_open: options.detached && spec.process.open_stdin,
+        timeout: spec.timeout,
+        exit_command: exit_command(engine, id),
+        cgroup_manager: manager(prepared.cgroup_manager),
+        no_pivot: engine.config.containers.engine.no_pivot_root == Some(true),
+        no_new_keyring: engine.config.containers.containers.keyring == Some(false),
+        sdnotify_socket: None,
+        preserved: options.preserved,
+        log_level: engine.config.overrides.log_level.as_deref().unwrap_or("error"),
+        stdio: options.stdio,
+        ..Launch::new(&conmon, &runtime, &run_dir, &exits)
+    })?;
+    crate::failpoint!("start.after-launch");
+    let state = &mut record.state;
+    process::boot_id().clone_into(&mut state.boot_id);
+    state.status = Status::Starting;
+    (state.pid, state.pid_start) = (launched.pid, launched.pid_start);
+    (state.conmon_pid, state.conmon_start) = (launched.conmon_pid, launched.conmon_start);
+    state.runtime = runtime.path.display().to_string();
+    state.mountpoint.clone_from(&prepared.rootfs);
+    state.log_path = log_path;
+    state.cgroup_path.clone_from(&prepared.cgroups_path);
+    locked.save(state)?;
+    crate::failpoint!("start.after-created");
+    for (path, pid) in [(&spec.pidfile, launched.pid), (&spec.conmon_pidfile, launched.conmon_pid)] {
+        if let Some(path) = path {
+            let path = engine.config.env.cwd.join(path);
+            atomic::write(&path, pid.to_string().as_bytes(), 0o644, Durability::None)
+                .context("write the PID file")?;
+        }
+    }
+    attach(&run_dir)?;
+    runtime.start(id, launched.pid, false)?;
+    crate::failpoint!("start.after-start");
+    mark_running(locked, record, options.keep_restart_count)
+}
+
+fn mark_running(locked: &Locked, record: &mut Record, keep_restart_count: bool) -> Result<()> {
+    let state = &mut record.state;
+    state.status = Status::Running;
+    state.started_before = true;
+    state.started_at = Some(jiff::Timestamp::now());
+    state.finished_at = None;
+    state.exit_code = 0;
+    state.oom_killed = false;
+    state.error.clear();
+    state.stopped_by_user = false;
+    if !keep_restart_count {
+        state.restart_count = 0;
+    }
+    record.stored = Status::Running;
+    locked.save(&record.state)
+}
+
+/// Makes the bundle directory and the place of exit files, and removes the last run's.
+fn make_run_dir(engine: &Engine, id: &str) -> Result<RunDir> {
+    let path = engine.state.run_dir(id);
+    let make = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    for path in [&path, &engine.state.exit_dir()] {
+        make(path).map_err(|e| Error::io("mkdir", path, e))?;
+    }
+    exit_file(engine, id).remove()?;
+    Ok(RunDir::new(path))
+}
+
+fn manager(manager: CgroupManager) -> Manager {
+    match manager {
+        CgroupManager::Cgroupfs => Manager::Cgroupfs,
+        CgroupManager::Systemd => Manager::Systemd,
+        CgroupManager::Disabled => Manager::Disabled,
+    }
+}
+
+/// The log file, for drivers that have one: asked for, or beside the container's own data in the store.
+fn log_path(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<PathBuf> {
+    if !matches!(spec.log.driver.as_str(), "k8s-file" | "json-file" | "") {
+        return Ok(PathBuf::new());
+    }
+    if let Some(path) = &spec.log.path {
+        let path = engine.config.env.cwd.join(path);
+        return Ok(if path.is_dir() { path.join(format!("{id}.log")) } else { path });
+    }
+    match &spec.image.rootfs {
+        Some(_) => Ok(engine.state.run_dir(id).join("ctr.log")),
+        None => Ok(engine.store.container_dir(id)?.join("ctr.log")),
+    }
+}
+
+fn log_target<'a>(spec: &'a ContainerSpec, path: &'a Path) -> LogTarget<'a> {
+    match spec.log.driver.as_str() {
+        "journald" => LogTarget::Journald { tag: &spec.log.tag },
+        "none" => LogTarget::None,
+        "passthrough" | "passthrough-tty" => LogTarget::Passthrough,
+        _ => LogTarget::File { path, max_size: spec.log.max_size },
+    }
+}
+
+/// What conmon runs at the end: this program on the same store.
+fn exit_command(engine: &Engine, id: &str) -> Vec<OsString> {
+    let config = &engine.config;
+    let mut words: Vec<OsString> = vec![config.env.program.clone().into()];
+    let mut flag = |name: &str, value: &std::ffi::OsStr| words.extend([name.into(), value.to_owned()]);
+    flag("--root", config.paths.graph_root.as_os_str());
+    flag("--runroot", config.paths.run_root.as_os_str());
+    let given = &config.overrides;
+    for (name, path) in [
+        ("--tmpdir", &given.tmp_dir),
+        ("--volumepath", &given.volume_path),
+        ("--conmon", &given.conmon),
+        ("--imagestore", &given.image_store),
+    ] {
+        if let Some(path) = path {
+            flag(name, path.as_os_str());
+        }
+    }
+    for (name, word) in [
+        ("--storage-driver", &given.storage_driver),
+        ("--runtime", &given.runtime),
+        ("--cgroup-manager", &given.cgroup_manager),
+    ] {
+        if let Some(word) = word {
+            flag(name, word.as_ref());
+        }
+    }
+    for option in &given.storage_options {
+        flag("--storage-opt", option.as_ref());
+    }
+    words.extend(["container".into(), "cleanup".into(), id.into()]);
+    words
+}
+
+/// The exit command already is in the rootless user namespace and must know who it works for.
+fn tell_caller(engine: &Engine, env: &mut Vec<(String, String)>) {
+    if engine.rootless() {
+        let caller = &engine.config.env;
+        env.push(("_CONTAINERS_ROOTLESS_UID".to_owned(), caller.uid.to_string()));
+        env.push(("_CONTAINERS_ROOTLESS_GID".to_owned(), caller.gid.to_string()));
+    }
+}

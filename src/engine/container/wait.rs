@@ -1,0 +1,125 @@
+//! Waiting until a container is in a state.
+
+use super::settle::exit_file;
+use crate::engine::conmon::Waited;
+use crate::engine::host::process::PidFd;
+use crate::engine::state::{Record, Status};
+use crate::engine::{Engine, Error, ErrorKind, Result};
+use std::time::{Duration, Instant};
+
+/// What is waited for; docker's words and podman's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// It does not run (now, or never did): docker's `not-running`, podman's `stopped`, `exited`.
+    #[default]
+    NotRunning,
+    /// It ends once more: docker's `next-exit`.
+    NextExit,
+    /// It is gone: docker's `removed`, podman's `removing`.
+    Removed,
+    /// It runs.
+    Running,
+    /// It was made and not started.
+    Created,
+    /// It is frozen.
+    Paused,
+}
+
+impl Condition {
+    /// From the command line.
+    pub fn parse(word: &str) -> Result<Self> {
+        Ok(match word {
+            "not-running" | "stopped" | "exited" | "stopping" => Self::NotRunning,
+            "next-exit" => Self::NextExit,
+            "removed" | "removing" => Self::Removed,
+            "running" => Self::Running,
+            "created" | "configured" | "initialized" => Self::Created,
+            "paused" => Self::Paused,
+            "healthy" | "unhealthy" => {
+                return Err(Error::unsupported(format!(
+                    "wait --condition={word}: health checks are not run yet"
+                )));
+            }
+            _ => {
+                return Err(Error::invalid(format!("invalid condition {word:?}")).with_hint(
+                    "one of created, running, paused, stopped, exited, removed, not-running, next-exit",
+                ));
+            }
+        })
+    }
+
+    fn holds(self, status: Status) -> bool {
+        match self {
+            Self::NotRunning => !status.is_live() && status != Status::Restarting,
+            Self::Running => status == Status::Running,
+            Self::Created => status == Status::Created,
+            Self::Paused => status == Status::Paused,
+            Self::NextExit | Self::Removed => false,
+        }
+    }
+}
+
+/// A change no file tells us of at once (a start, a pause) is looked for this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Waits until one of `conditions` holds for the container `id`, and returns its exit code (0 when it never ended). A
+/// container that is removed meanwhile has met any condition.
+pub fn wait(engine: &Engine, id: &str, conditions: &[Condition], interval: Option<Duration>) -> Result<i32> {
+    let mut first = true;
+    let mut code = 0;
+    loop {
+        let record = match engine.state.load(id) {
+            Ok(record) => record,
+            Err(e) if e.kind() == ErrorKind::NotFound && !first => {
+                return Ok(exit_file(engine, id).read().ok().flatten().unwrap_or(code));
+            }
+            Err(e) => return Err(e),
+        };
+        if record.stored.is_live() || !first {
+            code = record.state.exit_code;
+        }
+        let status = record.state.status;
+        if conditions.iter().any(|c| c.holds(status)) {
+            return Ok(record.state.exit_code);
+        }
+        let ended = record.needs_cleanup();
+        if ended && conditions.contains(&Condition::NextExit) {
+            return Ok(record.state.exit_code);
+        }
+        if status.is_live() && !conditions.iter().any(|c| matches!(c, Condition::Paused | Condition::Running))
+        {
+            let exit = wait_for_exit(engine, &record, None)?;
+            if conditions.contains(&Condition::NextExit) {
+                return Ok(exit.unwrap_or(crate::engine::state::EXIT_UNKNOWN));
+            }
+            code = exit.unwrap_or(code);
+        } else {
+            std::thread::sleep(interval.unwrap_or(LOOK_AGAIN));
+        }
+        first = false;
+    }
+}
+
+/// Waits for the end of the run in `record` and returns its code; `None` when the time is up.
+pub(super) fn wait_for_exit(
+    engine: &Engine,
+    record: &Record,
+    timeout: Option<Duration>,
+) -> Result<Option<i32>> {
+    let deadline = timeout.map(|t| Instant::now() + t);
+    let state = &record.state;
+    let file = exit_file(engine, &record.id);
+    let conmon = PidFd::open(state.conmon_pid, state.conmon_start)?;
+    match file.wait(conmon.as_ref(), timeout)? {
+        Waited::Code(code) => Ok(Some(code)),
+        Waited::TimedOut => Ok(None),
+        Waited::Lost => {
+            // conmon was killed: the container's process may live on, and its code will never be known.
+            let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+            match PidFd::open(state.pid, state.pid_start)? {
+                Some(process) if !process.wait(left)? => Ok(None),
+                _ => Ok(Some(crate::engine::state::EXIT_UNKNOWN)),
+            }
+        }
+    }
+}
