@@ -22,10 +22,10 @@ use crate::engine::{Error, Result};
 #[derive(Args, Clone, Debug, Default)]
 pub struct PullArgs {
     /// Pull every tag of the repository
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    #[arg(short, long)]
     pub all_tags: bool,
     /// Show nothing but the ID
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    #[arg(short, long)]
     pub quiet: bool,
     /// When to ask the registry: always, missing, newer or never
     #[arg(long, value_name = "POLICY", default_value = "always", hide_default_value = true)]
@@ -102,7 +102,7 @@ pub struct RegistryFlags {
     #[arg(long, value_name = "FILE", hide = true)]
     pub signature_policy: Option<PathBuf>,
     /// Accepted and ignored, as docker's successor of it is policy.json
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    #[arg(long)]
     pub disable_content_trust: bool,
 }
 
@@ -127,7 +127,8 @@ impl RegistryFlags {
 }
 
 fn duration(text: &str) -> Result<Duration> {
-    go_duration(text).ok_or_else(|| Error::invalid(format!("--retry-delay {text:?} is no duration such as 500ms or 2s")))
+    go_duration(text)
+        .ok_or_else(|| Error::invalid(format!("--retry-delay {text:?} is no duration such as 500ms or 2s")))
 }
 
 /// Runs `coracle pull`.
@@ -180,7 +181,9 @@ fn refuse_transports(name: &str) -> Result<()> {
     let Some((transport, rest)) = name.split_once(':') else { return Ok(()) };
     // `oci:latest` is an image called oci.
     if TRANSPORTS.contains(&transport) && rest.contains('/') {
-        return Err(Error::unsupported(format!("pulling from {transport}: is not supported, only from registries")));
+        return Err(Error::unsupported(format!(
+            "pulling from {transport}: is not supported, only from registries"
+        )));
     }
     Ok(())
 }
@@ -274,7 +277,8 @@ struct Bars {
 
 impl Bars {
     fn multi(&self) -> &MultiProgress {
-        self.multi.get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS)))
+        self.multi
+            .get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS)))
     }
 
     fn bar(&self, index: usize) -> Option<ProgressBar> {
@@ -282,7 +286,9 @@ impl Bars {
     }
 
     fn style(text: &str) -> ProgressStyle {
-        ProgressStyle::with_template(text).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+        ProgressStyle::with_template(text)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> ")
     }
 }
 
@@ -338,7 +344,7 @@ impl Progress for Bars {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use clap::Parser;
+    use clap::{CommandFactory, FromArgMatches, Parser};
 
     #[derive(Parser)]
     struct Cli {
@@ -347,14 +353,31 @@ mod tests {
     }
 
     fn parse(words: &[&str]) -> Result<PullArgs, clap::Error> {
-        Cli::try_parse_from(std::iter::once(&"pull").chain(words)).map(|c| c.args)
+        let command = crate::cmd::switches::with_values(Cli::command());
+        let words = std::iter::once(&"pull").chain(words);
+        command.try_get_matches_from(words).and_then(|m| Cli::from_arg_matches(&m)).map(|c| c.args)
     }
 
     #[test]
     fn every_flag_is_understood() {
         let args = parse(&[
-            "-aq", "--tls-verify=false", "--creds", "u:p", "--authfile", "/a", "--cert-dir", "/c", "--retry", "2",
-            "--retry-delay", "500ms", "--disable-content-trust", "--platform", "linux/arm64", "x", "y",
+            "-aq",
+            "--tls-verify=false",
+            "--creds",
+            "u:p",
+            "--authfile",
+            "/a",
+            "--cert-dir",
+            "/c",
+            "--retry",
+            "2",
+            "--retry-delay",
+            "500ms",
+            "--disable-content-trust",
+            "--platform",
+            "linux/arm64",
+            "x",
+            "y",
         ])
         .unwrap();
         assert!(args.all_tags && args.quiet);

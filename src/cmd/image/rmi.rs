@@ -1,6 +1,6 @@
 //! `coracle rmi`.
 
-use clap::{ArgAction, Args};
+use clap::Args;
 
 use crate::cmd::{Context, Exit};
 use crate::engine::image::remove::{RemoveOptions, Removed, all, remove};
@@ -12,16 +12,16 @@ use crate::engine::{Error, Result};
 #[derive(Args, Clone, Debug, Default)]
 pub struct RmiArgs {
     /// Remove all images
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    #[arg(short, long)]
     pub all: bool,
     /// Remove an image with several names, and the containers that use it
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    #[arg(short, long)]
     pub force: bool,
     /// A missing image is no error
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    #[arg(short, long)]
     pub ignore: bool,
     /// Keep untagged parents
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    #[arg(long)]
     pub no_prune: bool,
     /// Only this platform's instance: images here are of one platform, so it must be that one
     #[arg(long, value_name = "PLATFORM")]
@@ -40,7 +40,8 @@ pub fn run(cx: &Context, args: RmiArgs) -> Result<Exit> {
         return Err(Error::invalid("when using the --all switch, you may not pass any images names or IDs"));
     }
     let engine = cx.engine()?;
-    let options = RemoveOptions { force: args.force || args.all, no_prune: args.no_prune, ignore: args.ignore };
+    let options =
+        RemoveOptions { force: args.force || args.all, no_prune: args.no_prune, ignore: args.ignore };
     let names = if args.all { all(engine)? } else { args.images.clone() };
     let mut exit = Exit::OK;
     for name in &names {

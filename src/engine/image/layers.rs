@@ -15,8 +15,8 @@ use super::ImageConfig;
 use super::pull::{LayerInfo, Progress};
 use crate::engine::digest::Algorithm;
 use crate::engine::registry::{BlobReader, Descriptor, Manifest, Repository};
-use crate::engine::store::diff::{self, Applied, ApplyOptions, Compression, Whiteouts};
-use crate::engine::store::{BlobLocks, LayerCompression, NewLayer, StagedLayer};
+use crate::engine::store::diff::{self, Applied, ApplyOptions};
+use crate::engine::store::{BlobLocks, NewLayer, StagedLayer};
 use crate::engine::{Context, Digest, Engine, Error, Result};
 use crate::failpoint;
 
@@ -113,7 +113,7 @@ pub fn bring(
         chain,
         origin,
         progress,
-        options: apply_options(engine),
+        options: engine.store.apply_options()?,
         next: AtomicUsize::new(present),
         cancel: Arc::new(AtomicBool::new(false)),
         outcome: Mutex::new((Vec::new(), None)),
@@ -137,35 +137,6 @@ pub fn bring(
 fn present(engine: &Engine, chain: &[ChainLayer]) -> usize {
     let top = (0..chain.len()).rev().find(|i| engine.store.layer(&chain[*i].id).is_ok());
     top.map_or(0, |i| i + 1)
-}
-
-/// How this store wants its layers unpacked (containers-storage.conf(5), "STORAGE OPTIONS FOR OVERLAY TABLE").
-fn apply_options(engine: &Engine) -> ApplyOptions {
-    let driver = engine.store.driver_name();
-    let option = |name: &str| {
-        let options = engine.config.storage.driver_options.iter().rev();
-        let mut values = options.filter_map(|o| o.split_once('=')).map(|(k, v)| (k.trim(), v.trim()));
-        values.find(|(key, _)| key.rsplit('.').next() == Some(name)).map(|(_, value)| value.to_owned())
-    };
-    let mount_program = option("mount_program").is_some_and(|p| !p.is_empty());
-    let whiteouts = match driver {
-        "vfs" => Whiteouts::Raw,
-        _ if mount_program => Whiteouts::Literal,
-        _ if engine.rootless() => Whiteouts::UserXattr,
-        _ => Whiteouts::Native,
-    };
-    let force_mask = option("force_mask").and_then(|mask| match mask.as_str() {
-        "shared" => Some(0o755),
-        "private" => Some(0o700),
-        octal => u32::from_str_radix(octal, 8).ok(),
-    });
-    ApplyOptions {
-        whiteouts,
-        in_userns: engine.rootless(),
-        ignore_chown_errors: option("ignore_chown_errors").is_some_and(|v| v == "true" || v == "1"),
-        force_mask,
-        ..ApplyOptions::default()
-    }
 }
 
 type Outcome = (Vec<(usize, (StagedLayer, NewLayer))>, Option<Error>);
@@ -220,7 +191,7 @@ impl Pull<'_> {
         };
         let applied = applied.with_context(|| format!("layer {}", short(&layer.blob.digest)))?;
         check(layer, &applied)?;
-        Ok((staged, new_layer(layer, applied)))
+        Ok((staged, new_layer(layer, &applied)))
     }
 
     fn apply(&self, index: usize, source: Source<'_>, staged: &StagedLayer) -> Result<Applied> {
@@ -268,24 +239,10 @@ fn check(layer: &ChainLayer, applied: &Applied) -> Result<()> {
     Ok(())
 }
 
-fn new_layer(layer: &ChainLayer, applied: Applied) -> NewLayer {
-    NewLayer {
-        id: layer.id.clone(),
-        parent: layer.parent.clone(),
-        compressed_digest: Some(layer.blob.digest.clone()),
-        compressed_size: applied.blob_size,
-        diff_digest: Some(applied.diff_id),
-        diff_size: applied.diff_size,
-        compression: match applied.compression {
-            Compression::None => LayerCompression::None,
-            Compression::Gzip => LayerCompression::Gzip,
-            Compression::Zstd => LayerCompression::Zstd,
-            Compression::Xz => LayerCompression::Xz,
-        },
-        uids: applied.uids,
-        gids: applied.gids,
-        ..NewLayer::default()
-    }
+fn new_layer(layer: &ChainLayer, applied: &Applied) -> NewLayer {
+    let mut new = NewLayer::from_applied(&layer.id, layer.parent.clone(), applied);
+    new.compressed_digest = Some(layer.blob.digest.clone());
+    new
 }
 
 enum Source<'a> {

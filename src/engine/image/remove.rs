@@ -95,7 +95,12 @@ fn delete(
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         result => result?,
     };
-    removed.push(Removed { id: image.id.clone(), untagged: image.names.clone(), deleted: !has_children, size });
+    removed.push(Removed {
+        id: image.id.clone(),
+        untagged: image.names.clone(),
+        deleted: !has_children,
+        size,
+    });
     let Some(parent) = parent else { return Ok(()) };
     let now = Tree::load(engine)?;
     let Some(record) = now.images().iter().find(|i| i.id == parent) else { return Ok(()) };

@@ -66,7 +66,9 @@ fn serve(mut stream: TcpStream, script: &Script, log: &Mutex<Vec<Request>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut first = Vec::new();
     // A TLS greeting is no request: the connection is closed.
-    if reader.read_until(b'\n', &mut first).is_err() || !(first.starts_with(b"GET ") || first.starts_with(b"POST ")) {
+    if reader.read_until(b'\n', &mut first).is_err()
+        || !(first.starts_with(b"GET ") || first.starts_with(b"POST "))
+    {
         return;
     }
     let path = String::from_utf8_lossy(&first).split(' ').nth(1).unwrap().to_owned();
@@ -90,7 +92,8 @@ fn serve(mut stream: TcpStream, script: &Script, log: &Mutex<Vec<Request>>) {
     let answer = script.lock().unwrap().pop_front();
     let head = |stream: &mut TcpStream, status: &str, headers: &[String], length: usize| {
         let lines: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
-        let text = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{lines}\r\n");
+        let text =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{lines}\r\n");
         let _ = stream.write_all(text.as_bytes());
     };
     match answer {
@@ -248,7 +251,8 @@ fn overload_is_waited_for() {
 
 #[test]
 fn basic_credentials_are_sent_when_asked_for() {
-    let ask = Answer::Full("401 Unauthorized", vec!["WWW-Authenticate: Basic realm=\"x\"".into()], Vec::new());
+    let ask =
+        Answer::Full("401 Unauthorized", vec!["WWW-Authenticate: Basic realm=\"x\"".into()], Vec::new());
     let server = Server::start(vec![ask.clone(), ok(manifest_text()), ok(manifest_text())]);
     let asked = repository(&server, user());
     asked.manifest("t").unwrap();
@@ -269,8 +273,10 @@ fn basic_credentials_are_sent_when_asked_for() {
 
 #[test]
 fn tokens_are_fetched_once_and_again_when_refused() {
-    let service = Server::start(vec![ok(r#"{"token":"one"}"#), ok(r#"{"access_token":"two","expires_in":300}"#)]);
-    let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{}/token\",service=\"s p\"", service.address);
+    let service =
+        Server::start(vec![ok(r#"{"token":"one"}"#), ok(r#"{"access_token":"two","expires_in":300}"#)]);
+    let challenge =
+        format!("WWW-Authenticate: Bearer realm=\"http://{}/token\",service=\"s p\"", service.address);
     let ask = Answer::Full("401 Unauthorized", vec![challenge], Vec::new());
     let text = || ok(manifest_text());
     let server = Server::start(vec![ask.clone(), text(), text(), ask, text()]);
@@ -303,7 +309,8 @@ fn identity_tokens_are_exchanged_by_form() {
 fn redirects_are_followed_without_credentials() {
     let bytes = b"layer".to_vec();
     let store = Server::start(vec![ok(bytes.clone())]);
-    let ask = Answer::Full("401 Unauthorized", vec!["WWW-Authenticate: Basic realm=\"x\"".into()], Vec::new());
+    let ask =
+        Answer::Full("401 Unauthorized", vec!["WWW-Authenticate: Basic realm=\"x\"".into()], Vec::new());
     let there = vec![format!("Location: http://{}/there?sig=1", store.address)];
     let server = Server::start(vec![ask, Answer::Full("307 Temporary Redirect", there, Vec::new())]);
     assert_eq!(repository(&server, user()).small_blob(&blob(&bytes), LIMIT).unwrap(), bytes);
@@ -319,7 +326,8 @@ fn redirects_are_followed_without_credentials() {
 fn foreign_layers_are_fetched_without_credentials() {
     let bytes = b"foreign".to_vec();
     let elsewhere = Server::start(vec![ok(bytes.clone())]);
-    let ask = Answer::Full("401 Unauthorized", vec!["WWW-Authenticate: Basic realm=\"x\"".into()], Vec::new());
+    let ask =
+        Answer::Full("401 Unauthorized", vec!["WWW-Authenticate: Basic realm=\"x\"".into()], Vec::new());
     let server = Server::start(vec![ask]);
     let mut descriptor = blob(&bytes);
     descriptor.urls = vec!["file:///etc/passwd".into(), format!("http://{}/layer", elsewhere.address)];
