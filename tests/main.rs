@@ -22,6 +22,7 @@ mod kit;
 mod layers;
 mod lifecycle;
 mod listing;
+mod oci;
 mod pull;
 mod rootless;
 mod store;

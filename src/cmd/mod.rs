@@ -14,6 +14,7 @@ pub mod image;
 pub mod logging;
 pub mod switches;
 pub mod system;
+pub mod user_files;
 
 pub use context::Context;
 

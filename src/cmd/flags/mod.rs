@@ -27,7 +27,6 @@ pub use filter::FilterArgs;
 
 use crate::engine::config::Environment;
 use crate::engine::{Error, Result};
-use clap::ArgAction;
 use std::path::Path;
 
 /// What converting flags may look at.
@@ -38,48 +37,9 @@ pub struct Inputs<'a> {
     pub read: &'a dyn Fn(&Path) -> Result<String>,
 }
 
-impl<'a> Inputs<'a> {
-    /// Over the real file system.
-    pub fn new(env: &'a Environment) -> Self {
-        Self { env, read: &read_file }
-    }
-}
-
-/// A file the user named on the command line, at most 16 MiB.
-fn read_file(path: &Path) -> Result<String> {
-    use std::io::Read;
-    const MOST: u64 = 16 << 20;
-    let file = std::fs::File::open(path).map_err(|e| Error::io("open", path, e))?;
-    let mut text = String::new();
-    file.take(MOST + 1).read_to_string(&mut text).map_err(|e| Error::io("read", path, e))?;
-    if text.len() as u64 > MOST {
-        return Err(Error::invalid(format!("{} is too large: more than 16 MiB", path.display())));
-    }
-    Ok(text)
-}
-
 /// The refusal of a flag that has no machinery yet.
 pub fn later(flag: &str, what: &str) -> Error {
     Error::unsupported(format!("{flag} is not supported yet: it needs {what}"))
-}
-
-/// Lets every switch of a command and its subcommands take `=true` or `=false`, as Go's flag packages do.
-pub fn booleans(command: clap::Command) -> clap::Command {
-    command
-        .mut_args(|arg| match arg.get_action() {
-            ArgAction::SetTrue => arg
-                .action(ArgAction::Set)
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_missing_value("true")
-                .default_value("false")
-                .hide_default_value(true)
-                .hide_possible_values(true)
-                .value_name("BOOL")
-                .value_parser(values::boolean),
-            _ => arg,
-        })
-        .mut_subcommands(booleans)
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl NetworkArgs {
             return Err(super::later("--hosts-file", "another base for /etc/hosts"));
         }
         for server in self.dns.iter().filter(|s| *s != "none") {
-            if server.parse::<std::net::IpAddr>().is_err() {
+            if server.parse::<core::net::IpAddr>().is_err() {
                 return Err(Error::invalid(format!("invalid --dns {server:?}: it is not an IP address")));
             }
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
+use crate::cmd::switches::with_values;
 use crate::engine::ErrorKind;
 use crate::engine::spec::{ContainerSpec, MountKind, NamespaceMode};
 use clap::{CommandFactory, FromArgMatches, Parser};
@@ -41,7 +42,7 @@ struct Line {
 fn line(words: &str) -> std::result::Result<Line, clap::Error> {
     let words = shell_words::split(words).unwrap();
     let matches =
-        booleans(Line::command()).try_get_matches_from(std::iter::once("run".to_owned()).chain(words))?;
+        with_values(Line::command()).try_get_matches_from(std::iter::once("run".to_owned()).chain(words))?;
     Line::from_arg_matches(&matches)
 }
 
@@ -60,7 +61,7 @@ fn spec(words: &str) -> ContainerSpec {
 
 #[test]
 fn the_definitions_are_consistent() {
-    booleans(Line::command()).debug_assert();
+    with_values(Line::command()).debug_assert();
 }
 
 #[test]

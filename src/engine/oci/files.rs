@@ -101,7 +101,7 @@ pub fn add_host(entry: &str) -> Result<(&str, &str)> {
         _ => entry.split_once(':').ok_or_else(bad)?,
     };
     let ip = ip.strip_prefix('[').and_then(|i| i.strip_suffix(']')).unwrap_or(ip);
-    let valid = ip == "host-gateway" || ip.parse::<std::net::IpAddr>().is_ok();
+    let valid = ip == "host-gateway" || ip.parse::<core::net::IpAddr>().is_ok();
     let empty = names.split(';').any(|n| n.is_empty() || n.contains(char::is_whitespace));
     if !valid || empty { Err(bad()) } else { Ok((names, ip)) }
 }

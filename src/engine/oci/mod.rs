@@ -35,7 +35,8 @@ pub struct Resolved {
     pub id: String,
     /// The mounted root filesystem on the host.
     pub rootfs: PathBuf,
-    /// The host name inside (see [`files::hostname`]); empty: the UTS namespace is shared, nothing is set.
+    /// The host name inside (see [`files::hostname`]); set by the runtime where the UTS namespace is new, and
+    /// `$HOSTNAME` in any case; empty: unknown.
     pub hostname: String,
     /// From [`user::resolve`] over the container's own files, `--group-add` included.
     pub user: User,
@@ -141,6 +142,7 @@ pub struct SystemFiles {
 pub fn spec(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved) -> Result<Spec> {
     let mut out = Spec::default();
     let linux = linux::linux(spec, host, resolved)?;
+    let own_uts = namespaces::is_own(&spec.namespaces.uts) && !resolved.joined.contains_key(&Kind::Uts);
     let root = RootBuilder::default().path(&resolved.rootfs).readonly(spec.read_only);
     let mut annotations: std::collections::HashMap<String, String> =
         spec.annotations.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -151,10 +153,10 @@ pub fn spec(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved) -> Resu
         .set_root(Some(root.build().map_err(built)?))
         .set_process(Some(process::process(spec, host, resolved)?))
         .set_mounts(Some(mounts::mounts(spec, host, resolved)?))
-        .set_hostname(Some(resolved.hostname.clone()).filter(|h| !h.is_empty()))
+        .set_hostname(Some(resolved.hostname.clone()).filter(|h| !h.is_empty() && own_uts))
         .set_annotations(Some(annotations).filter(|a| !a.is_empty()))
         .set_linux(Some(linux));
-    if !spec.domainname.is_empty() && host.runtime_is_recent {
+    if !spec.domainname.is_empty() && host.runtime_is_recent && own_uts {
         out.set_domainname(Some(spec.domainname.clone()));
     }
     Ok(out)
