@@ -1,7 +1,7 @@
 //! The store in the format of containers/storage, beside its other users.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use coracle::engine::Digest;
@@ -18,9 +18,16 @@ fn open(sandbox: &Sandbox, driver: &str) -> Store {
         graph_root: sandbox.graph_root(),
         run_root: sandbox.run_root(),
         driver: Some(driver.to_owned()),
+        rootless: in_userns(),
         ..StoreOptions::default()
     };
     Store::open(options).unwrap()
+}
+
+/// Whether this runs below `coracle unshare`, as these tests may.
+fn in_userns() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap();
+    map.split_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
 }
 
 /// Unpacks a tar stream as a layer, without the product's own reader of layers.
@@ -228,6 +235,7 @@ fn an_additional_store_is_read_and_never_written() {
         run_root: other.run_root(),
         driver: Some("overlay".into()),
         image_stores: vec![sandbox.graph_root()],
+        rootless: in_userns(),
         ..StoreOptions::default()
     })
     .unwrap();
@@ -297,4 +305,101 @@ fn vfs_holds_the_same_files() {
     store.delete_container(&container.id).unwrap();
     store.delete_image(&image.id).unwrap();
     assert_eq!(fs::read_dir(sandbox.path("root/vfs/dir")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_container_in_its_own_user_namespace_owns_its_files() {
+    use coracle::engine::spec::{IdMapping, IdMappings};
+    let sandbox = require!(Sandbox::root());
+    for driver in ["overlay", "vfs"] {
+        let store = open(&sandbox, driver);
+        let image = make_image(&store, "localhost/lab/made:1", 1);
+        let map = vec![IdMapping { container_id: 0, host_id: 10_000, size: 5_000 }];
+        let id_maps = IdMappings { uids: map.clone(), gids: map };
+        for round in 0..2 {
+            let new = NewContainer { id_maps: id_maps.clone(), ..container(&image.id, round == 0) };
+            let container = store.create_container(new).unwrap();
+            let root = store.mount(&container.id, &MountOptions::default()).unwrap();
+            for path in ["", "bin", "bin/busybox", "file0"] {
+                let meta = fs::symlink_metadata(root.join(path)).unwrap();
+                assert_eq!((meta.uid(), meta.gid()), (10_000, 10_000), "{driver} {path:?} in round {round}");
+            }
+            fs::write(root.join("new"), "x").unwrap();
+            std::os::unix::fs::chown(root.join("new"), Some(10_001), Some(10_001)).unwrap();
+            store.unmount(&container.id, false).unwrap();
+            let again = store.mount(&container.id, &MountOptions::default()).unwrap();
+            assert_eq!(fs::metadata(again.join("new")).unwrap().uid(), 10_001);
+            store.delete_container(&container.id).unwrap();
+        }
+        let mapped = store.image(&image.id).unwrap().mapped_layers;
+        assert_eq!(mapped.len(), usize::from(!store.can_shift().unwrap()), "one copy serves all");
+        assert_eq!(store.mounted(image.top_layer.as_deref().unwrap()).unwrap(), None);
+        store.delete_image(&image.id).unwrap();
+        assert!(store.layers().unwrap().is_empty());
+        let left = fs::read_dir(sandbox.path(format!("root/{driver}-layers"))).unwrap().flatten();
+        let names: Vec<_> = left.map(|e| e.file_name()).collect();
+        assert!(names.iter().all(|n| n.to_string_lossy().starts_with(['l', 'v'])), "{names:?}");
+    }
+    assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn layers_are_committed_below_podmans_mount_of_the_store_on_itself() {
+    let sandbox = require!(Sandbox::root());
+    let store = open(&sandbox, "overlay");
+    make_image(&store, "localhost/lab/made:1", 0);
+    let home = sandbox.path("root/overlay");
+    let bind = nix::mount::MsFlags::MS_BIND;
+    nix::mount::mount(Some(&home), &home, None::<&str>, bind, None::<&str>).unwrap();
+    let image = make_image(&store, "localhost/lab/made:2", 2);
+    let container = store.create_container(container(&image.id, true)).unwrap();
+    let root = store.mount(&container.id, &MountOptions::default()).unwrap();
+    nix::mount::umount2(&home, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    assert!(root.join("file1").exists(), "what podman detaches is not ours");
+    store.delete_container(&container.id).unwrap();
+    assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_disk_leaves_the_store_as_it_was() {
+    let sandbox = require!(Sandbox::root());
+    let root = sandbox.mkdir("root");
+    nix::mount::mount(Some("none"), &root, Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=8m"))
+        .unwrap();
+    let store = open(&sandbox, "overlay");
+    let image = make_image(&store, "localhost/lab/made:1", 0);
+    let before = store.layers().unwrap();
+    let filler = root.join("filler");
+    // Until there is room for less and less: every step of a commit and a creation fails once.
+    let mut room = 256 * 1024;
+    while room > 0 {
+        fill(&filler, room);
+        let _ = store.create_container(container(&image.id, false));
+        if let Ok(staged) = store.stage_layer() {
+            let id = random_id().unwrap();
+            let new = NewLayer { id: id.clone(), parent: image.top_layer.clone(), ..NewLayer::default() };
+            if store.commit_layer(staged, new).is_ok() {
+                store.delete_layer(&id).unwrap();
+            }
+        }
+        for container in store.containers().unwrap() {
+            store.delete_container(&container.id).unwrap();
+        }
+        fs::remove_file(&filler).unwrap();
+        drop(store.stage_layer().unwrap());
+        drop(store.create_container(container(&image.id, true)).map(|c| store.delete_container(&c.id)));
+        assert_eq!(store.layers().unwrap(), before, "with room for {room} bytes");
+        assert_eq!(store::problems(&sandbox), Vec::<String>::new(), "with room for {room} bytes");
+        room -= 16 * 1024;
+    }
+    drop(store);
+    nix::mount::umount2(&root, nix::mount::MntFlags::MNT_DETACH).unwrap();
+}
+
+/// Writes a file until only so many bytes are free.
+fn fill(path: &Path, room: u64) {
+    let free = rustix::fs::statvfs(path.parent().unwrap()).unwrap();
+    let size = (free.f_bavail * free.f_frsize).saturating_sub(room);
+    let file = fs::File::create(path).unwrap();
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
 }
