@@ -71,6 +71,9 @@ enum Command {
     Image(image::ImageCommand),
     Images(image::images::ImagesArgs),
     Info(system::info::InfoArgs),
+    Inspect(system::inspect::InspectArgs),
+    #[command(visible_alias = "list")]
+    Ps(container::ps::PsArgs),
     Pull(image::pull::PullArgs),
     Rmi(image::rmi::RmiArgs),
     /// Work with the engine
@@ -98,6 +101,8 @@ impl Command {
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
             Self::Images(args) => image::images::run(cx, args),
+            Self::Inspect(args) => system::inspect::run(cx, args),
+            Self::Ps(args) => container::ps::run(cx, args),
             Self::Info(args) => system::info::run(cx, args),
             Self::Pull(args) => image::pull::run(cx, args),
             Self::Rmi(args) => image::rmi::run(cx, args),

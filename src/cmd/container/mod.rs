@@ -35,7 +35,10 @@ pub enum ContainerCommand {
     #[command(hide = true)]
     Cleanup(cleanup::CleanupArgs),
     Exists(exists::ExistsArgs),
+    Inspect(inspect::ContainerInspectArgs),
     Kill(kill::KillArgs),
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(ps::PsArgs),
     Prune(prune::PruneArgs),
     Restart(restart::RestartArgs),
     #[command(visible_alias = "remove")]
@@ -55,6 +58,8 @@ impl ContainerCommand {
             Self::Logs(args) => logs::run(cx, args),
             Self::Cleanup(args) => cleanup::run(cx, args),
             Self::Exists(args) => exists::run(cx, args),
+            Self::Inspect(args) => inspect::run(cx, args),
+            Self::Ls(args) => ps::run(cx, args),
             Self::Kill(args) => kill::run(cx, args),
             Self::Prune(args) => prune::run(cx, args),
             Self::Restart(args) => restart::run(cx, args),

@@ -19,6 +19,7 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
     Exists(exists::ExistsArgs),
+    Inspect(inspect::ImageInspectArgs),
     #[command(visible_alias = "list")]
     Ls(images::ImagesArgs),
     Pull(pull::PullArgs),
@@ -33,6 +34,7 @@ impl ImageCommand {
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
             Self::Exists(args) => exists::run(cx, args),
+            Self::Inspect(args) => inspect::run(cx, args),
             Self::Ls(args) => images::run(cx, args),
             Self::Pull(args) => pull::run(cx, args),
             Self::Rm(args) => rmi::run(cx, args),

@@ -1,1 +1,0 @@
-//! `coracle inspect`.
