@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Parts that do no input or output: they get values and return values.
-const PURE: &[&str] = &["src/engine/spec", "src/engine/oci", "src/cmd/format", "src/cmd/flags"];
+const PURE: &[&str] = &["src/engine/spec", "src/engine/oci", "src/cmd/format"];
 
 fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -39,7 +39,9 @@ fn sources() -> Vec<(PathBuf, String)> {
     while let Some(directory) = queue.pop() {
         for entry in fs::read_dir(directory).unwrap().flatten() {
             if entry.file_type().unwrap().is_dir() {
-                queue.push(entry.path());
+                if entry.file_name() != "tests" {
+                    queue.push(entry.path());
+                }
             } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
                 // Unit tests in a file of their own are not part of the program.
                 if entry.file_name() == "tests.rs" {
@@ -160,7 +162,7 @@ fn dependencies_point_one_way() {
 
 #[test]
 fn pure_parts_touch_nothing() {
-    let forbidden = regex::Regex::new(r"std::(fs|net|process|env)\b|\b(nix|rustix|libc)::").unwrap();
+    let forbidden = regex::Regex::new(r"std::(fs|process|env)\b|Tcp|Udp|ToSocketAddrs|\b(nix|rustix|libc)::(\w+::)*[a-z]\w*\(").unwrap();
     let mut wrong = Vec::new();
     for (path, source) in sources() {
         if PURE.iter().any(|part| path.starts_with(part)) {
