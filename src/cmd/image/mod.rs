@@ -22,6 +22,7 @@ pub enum ImageCommand {
     Inspect(inspect::ImageInspectArgs),
     #[command(visible_alias = "list")]
     Ls(images::ImagesArgs),
+    Prune(prune::PruneArgs),
     Pull(pull::PullArgs),
     #[command(visible_alias = "remove")]
     Rm(rmi::RmiArgs),
@@ -36,6 +37,7 @@ impl ImageCommand {
             Self::Exists(args) => exists::run(cx, args),
             Self::Inspect(args) => inspect::run(cx, args),
             Self::Ls(args) => images::run(cx, args),
+            Self::Prune(args) => prune::run(cx, args),
             Self::Pull(args) => pull::run(cx, args),
             Self::Rm(args) => rmi::run(cx, args),
             Self::Tag(args) => tag::run(cx, args),

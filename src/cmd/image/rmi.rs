@@ -3,8 +3,10 @@
 use clap::Args;
 
 use crate::cmd::{Context, Exit};
+use crate::engine::container::remove as container;
 use crate::engine::image::remove::{RemoveOptions, Removed, all, remove};
-use crate::engine::{Error, Result};
+use crate::engine::image::{find, short_id};
+use crate::engine::{Engine, Error, ErrorKind, Result};
 
 /// Remove images
 ///
@@ -49,7 +51,7 @@ pub fn run(cx: &Context, args: RmiArgs) -> Result<Exit> {
         match removed {
             Ok(removed) => print(cx, &removed)?,
             // With --all an image may have gone with its child.
-            Err(e) if args.all && e.kind() == crate::engine::ErrorKind::NotFound => {}
+            Err(e) if args.all && e.kind() == ErrorKind::NotFound => {}
             Err(e) if names.len() == 1 => return Err(e),
             Err(e) => {
                 cx.report(&e);
@@ -61,7 +63,31 @@ pub fn run(cx: &Context, args: RmiArgs) -> Result<Exit> {
 }
 
 fn remove_one(cx: &Context, name: &str, options: &RemoveOptions) -> Result<Vec<Removed>> {
-    remove(cx.engine()?, name, options)
+    let engine = cx.engine()?;
+    match remove(engine, name, options) {
+        Err(e) if e.kind() == ErrorKind::InUse && options.force => {
+            remove_containers(engine, &find(engine, name)?.image.id)?;
+            remove(engine, name, options)
+        }
+        removed => removed,
+    }
+}
+
+/// Removes the containers that use an image; those of other programs are not ours to remove.
+fn remove_containers(engine: &Engine, image: &str) -> Result<()> {
+    for container in engine.store.containers()?.into_iter().filter(|c| c.image == image) {
+        if engine.state.load(&container.id).is_err() {
+            let names = container.names.join(", ");
+            return Err(Error::new(
+                ErrorKind::InUse,
+                format!("the image is used by container {} ({names}) of another program", short_id(&container.id)),
+            )
+            .with_hint("remove that container with the program that made it, such as podman or buildah"));
+        }
+        let options = container::RemoveOptions { force: true, depend: true, ..container::RemoveOptions::default() };
+        container::remove(engine, &container.id, &options)?;
+    }
+    Ok(())
 }
 
 fn check_platform(cx: &Context, name: &str, platforms: &[String]) -> Result<()> {
