@@ -3,7 +3,7 @@
 use crate::engine::host::process::PidFd;
 use crate::engine::{Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
+use rustix::fs::{FlockOperation, flock, inotify};
 use rustix::io::Errno;
 use std::fs;
 use std::mem::MaybeUninit;
@@ -53,6 +53,35 @@ impl ExitFile {
         }
     }
 
+    /// Announces a wait: from now on, until the [`Waiter`] is dropped, [`ExitFile::release`] leaves the file where it is.
+    pub fn announce(&self) -> Result<Waiter> {
+        let path = self.path.with_extension("waiters");
+        loop {
+            let file = fs::File::options().create(true).append(true).open(&path);
+            let file = file.map_err(|e| Error::io("open", &path, e))?;
+            flock(&file, FlockOperation::LockShared).map_err(|e| Error::io("lock", &path, e))?;
+            // The last waiter before us may have removed it between the two calls.
+            if rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_nlink > 0) {
+                return Ok(Waiter { file, path, exit: self.path.clone() });
+            }
+        }
+    }
+
+    /// Removes it for good: nobody will ask for this end any more, but those who have announced it; then the last of them removes it.
+    pub fn release(&self) -> Result<()> {
+        let path = self.path.with_extension("waiters");
+        match fs::File::options().append(true).open(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return self.remove(),
+            Err(e) => return Err(Error::io("open", &path, e)),
+            Ok(mut file) => {
+                use std::io::Write;
+                file.write_all(b"released\n").map_err(|e| Error::io("write", &path, e))?;
+                clear(&file, &path, &self.path);
+            }
+        }
+        Ok(())
+    }
+
     /// Removes it, if it is there.
     pub fn remove(&self) -> Result<()> {
         match fs::remove_file(&self.path) {
@@ -65,6 +94,7 @@ impl ExitFile {
     /// [`Waited::Lost`]. Pass `None` for a conmon that is known to be gone. A `timeout` of `None` waits for ever.
     pub fn wait(&self, conmon: Option<&PidFd>, timeout: Option<Duration>) -> Result<Waited> {
         let deadline = timeout.map(|t| Instant::now() + t);
+        let _waiter = self.announce()?;
         let watch = self.watch()?;
         loop {
             // Looked at only after the watch is set and after each wake-up, so nothing falls between.
@@ -118,6 +148,32 @@ impl ExitFile {
     }
 }
 
+/// Somebody who is going to read an exit file. A shared lock on a file beside it, which ends with its holder, however that ends.
+#[derive(Debug)]
+pub struct Waiter {
+    file: fs::File,
+    path: PathBuf,
+    exit: PathBuf,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        clear(&self.file, &self.path, &self.exit);
+    }
+}
+
+/// Removes the announcements when nobody else has one, and with it the exit file if that was released. A failure leaves a small file behind, which
+/// the next waiter or release removes.
+fn clear(file: &fs::File, path: &Path, exit: &Path) {
+    if flock(file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return;
+    }
+    if file.metadata().is_ok_and(|m| m.len() > 0) {
+        let _ = fs::remove_file(exit);
+    }
+    let _ = fs::remove_file(path);
+}
+
 fn sleep(
     watch: &OwnedFd,
     conmon: Option<&PidFd>,
@@ -167,6 +223,27 @@ mod tests {
         file.remove().unwrap();
         assert_eq!(file.wait(None, None).unwrap(), Waited::Lost);
         assert_eq!(file.wait(alive.as_ref(), Some(Duration::from_millis(5))).unwrap(), Waited::TimedOut);
+    }
+
+    #[test]
+    fn a_released_file_stays_for_those_who_wait_and_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = ExitFile::new(dir.path(), "a");
+        let left = || fs::read_dir(dir.path()).unwrap().count();
+        fs::write(file.path(), "3").unwrap();
+        file.release().unwrap();
+        assert_eq!(left(), 0);
+        let (one, two) = (file.announce().unwrap(), file.announce().unwrap());
+        fs::write(file.path(), "3").unwrap();
+        drop(one);
+        file.release().unwrap();
+        assert_eq!(file.read().unwrap(), Some(3));
+        drop(two);
+        assert_eq!(left(), 0);
+        // Not released: only the announcement goes.
+        fs::write(file.path(), "3").unwrap();
+        drop(file.announce().unwrap());
+        assert_eq!(left(), 1);
     }
 
     #[test]

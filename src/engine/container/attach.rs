@@ -1,7 +1,7 @@
 //! Attaching: a container's streams as a value.
 
 use super::exec::Gate;
-use crate::engine::conmon::{self, AttachSocket, Chunk, ExitFile, PACKET, RunDir, Stream, Waited};
+use crate::engine::conmon::{self, AttachSocket, Chunk, ExitFile, PACKET, RunDir, Stream, Waited, Waiter};
 use crate::engine::host::process::PidFd;
 use crate::engine::state::{EXIT_UNKNOWN, Record, Status};
 use crate::engine::{Engine, Error, ErrorKind, Result};
@@ -191,13 +191,16 @@ impl Pipes {
 pub struct End {
     file: ExitFile,
     conmon: Option<PidFd>,
+    /// Keeps the exit file of a container that is removed at once.
+    _waiter: Waiter,
 }
 
 impl End {
     /// Of the container in `record`.
     pub fn of(engine: &Engine, record: &Record) -> Result<Self> {
         let conmon = PidFd::open(record.state.conmon_pid, record.state.conmon_start)?;
-        Ok(Self { file: ExitFile::new(&engine.state.exit_dir(), &record.id), conmon })
+        let file = ExitFile::new(&engine.state.exit_dir(), &record.id);
+        Ok(Self { _waiter: file.announce()?, file, conmon })
     }
 
     /// Whether it is here: the exit code is there, or nobody is left to write it.

@@ -1,6 +1,6 @@
 //! `rm`, and the end of removals and creations that were interrupted.
 
-use super::settle::{settle, undo_start};
+use super::settle::{exit_file, settle, undo_start};
 use super::stop::{StopOptions, stop};
 use super::volumes;
 use crate::engine::state::{ContainerState, Locked, Record};
@@ -93,6 +93,7 @@ pub(super) fn purge(engine: &Engine, locked: Locked, record: &Record, with_volum
         delete_from_store(engine, locked.id())?;
     }
     crate::failpoint!("rm.after-store");
+    exit_file(engine, locked.id()).release()?;
     locked.discard()?;
     for volume in volumes {
         volumes::remove(engine, &volume)?;
@@ -114,6 +115,7 @@ pub(super) fn finish(engine: &Engine, mut locked: Locked) -> Result<()> {
         undo_start(engine, &id, &ContainerState::default())?;
     }
     delete_from_store(engine, &id)?;
+    exit_file(engine, &id).release()?;
     locked.discard()
 }
 
