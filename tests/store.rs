@@ -403,3 +403,149 @@ fn fill(path: &Path, room: u64) {
     let file = fs::File::create(path).unwrap();
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
 }
+
+fn open_with(sandbox: &Sandbox, change: impl FnOnce(&mut StoreOptions)) -> Store {
+    let mut options = StoreOptions {
+        graph_root: sandbox.graph_root(),
+        run_root: sandbox.run_root(),
+        driver: Some("overlay".to_owned()),
+        rootless: in_userns(),
+        ..StoreOptions::default()
+    };
+    change(&mut options);
+    Store::open(options).unwrap()
+}
+
+#[test]
+fn fuse_overlayfs_serves_where_it_is_asked_for_and_stays() {
+    use coracle::engine::spec::{IdMapping, IdMappings};
+    let sandbox = require!(Sandbox::root());
+    let program = require!(program("fuse-overlayfs"));
+    let option = format!("overlay.mount_program={}", program.display());
+    let store = open_with(&sandbox, |o| o.driver_opts = vec![option, "overlay.mountopt=nodev".into()]);
+    let image = make_image(&store, "localhost/lab/made:1", 2);
+    // Without the option: the store remembers.
+    let store = open(&sandbox, "overlay");
+    assert!(!store.native_overlay().unwrap());
+    let map = vec![IdMapping { container_id: 0, host_id: 10_000, size: 5_000 }];
+    let id_maps = IdMappings { uids: map.clone(), gids: map };
+    for id_maps in [IdMappings::default(), id_maps] {
+        let owner = id_maps.root().unwrap().0;
+        let new = NewContainer { id_maps, ..container(&image.id, true) };
+        let container = store.create_container(new).unwrap();
+        let root = store.mount(&container.id, &MountOptions::default()).unwrap();
+        assert_eq!(fs::metadata(root.join("bin/busybox")).unwrap().uid(), owner);
+        let types = fs::read_to_string("/proc/self/mounts").unwrap();
+        let line = types.lines().find(|l| l.contains(root.to_str().unwrap())).unwrap();
+        assert!(line.contains("fuse.fuse-overlayfs"), "{line}");
+        fs::write(root.join("new"), "x").unwrap();
+        store.unmount(&container.id, false).unwrap();
+        let again = store.mount(&container.id, &MountOptions::default()).unwrap();
+        assert!(again.join("new").exists() && again.join("file1").exists());
+        store.delete_container(&container.id).unwrap();
+    }
+    require!(sandbox.podman(["image", "exists", "localhost/lab/made:1"])).ok();
+    assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn links_lost_in_a_power_cut_are_made_again() {
+    let sandbox = require!(Sandbox::root());
+    let store = open(&sandbox, "overlay");
+    let image = make_image(&store, "localhost/lab/made:1", 3);
+    for entry in fs::read_dir(sandbox.path("root/overlay/l")).unwrap().flatten() {
+        fs::remove_file(entry.path()).unwrap();
+    }
+    let container = store.create_container(container(&image.id, false)).unwrap();
+    let root = store.mount(&container.id, &MountOptions::default()).unwrap();
+    assert!(root.join("file2").exists() && root.join("bin/busybox").exists());
+    store.delete_container(&container.id).unwrap();
+    assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn a_transient_store_keeps_containers_in_the_run_root() {
+    let sandbox = require!(Sandbox::root());
+    let store = open_with(&sandbox, |o| o.transient = true);
+    let image = make_image(&store, "localhost/lab/made:1", 0);
+    let container = store.create_container(container(&image.id, false)).unwrap();
+    assert!(container.volatile());
+    assert!(sandbox.path("run/overlay-containers/volatile-containers.json").exists());
+    assert!(sandbox.path("run/overlay-layers/volatile-layers.json").exists());
+    store.mount(&container.id, &MountOptions::default()).unwrap();
+    store.delete_container(&container.id).unwrap();
+    assert!(!sandbox.path("root/overlay-containers/containers.json").exists());
+}
+
+#[test]
+fn images_can_have_a_store_of_their_own() {
+    let sandbox = require!(Sandbox::root());
+    let images = sandbox.path("images");
+    let store = open_with(&sandbox, |o| o.image_store = Some(images.clone()));
+    let image = make_image(&store, "localhost/lab/made:1", 2);
+    assert!(images.join("overlay-images/images.json").exists());
+    assert!(images.join("overlay-layers/layers.json").exists());
+    let container = store.create_container(container(&image.id, false)).unwrap();
+    let root = store.mount(&container.id, &MountOptions::default()).unwrap();
+    assert!(root.join("file1").exists());
+    store.delete_container(&container.id).unwrap();
+    store.delete_image(&image.id).unwrap();
+    assert!(store.layers().unwrap().is_empty());
+    assert_eq!(fs::read_dir(images.join("overlay/l")).unwrap().count(), 0);
+}
+
+#[test]
+fn podman_waits_for_our_locks() {
+    use coracle::engine::host::lock::FileLock;
+    let sandbox = require!(Sandbox::root());
+    let store = open(&sandbox, "overlay");
+    make_image(&store, "localhost/lab/made:1", 0);
+    for lock in ["root/overlay-layers/layers.lock", "root/overlay-images/images.lock"] {
+        let held = FileLock::exclusive(&sandbox.path(lock)).unwrap();
+        let mut command = require!(sandbox.podman(["images", "-q"])).into_std();
+        let mut waiting = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        assert!(waiting.try_wait().unwrap().is_none(), "podman does not respect {lock}");
+        drop(held);
+        assert!(waiting.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn podman_and_we_work_on_one_store_at_the_same_time() {
+    let sandbox = require!(Sandbox::root());
+    let store = open(&sandbox, "overlay");
+    let kept = make_image(&store, "localhost/lab/kept:1", 1);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(6);
+    std::thread::scope(|scope| {
+        for n in 0..2 {
+            let (store, kept) = (&store, &kept);
+            scope.spawn(move || {
+                let mut round = 0;
+                while std::time::Instant::now() < until {
+                    round += 1;
+                    let image = make_image(store, &format!("localhost/lab/mine{n}:{round}"), 2);
+                    let container = store.create_container(container(&kept.id, round % 2 == 0)).unwrap();
+                    let root = store.mount(&container.id, &MountOptions::default()).unwrap();
+                    assert!(root.join("bin/busybox").exists());
+                    fs::write(root.join("new"), "x").unwrap();
+                    store.unmount(&container.id, false).unwrap();
+                    store.delete_container(&container.id).unwrap();
+                    store.delete_image(&image.id).unwrap();
+                }
+                assert!(round > 3, "{round} rounds only");
+            });
+        }
+        let mut round = 0;
+        while std::time::Instant::now() < until {
+            round += 1;
+            let name = format!("localhost/lab/theirs:{round}");
+            sandbox.podman(["tag", "localhost/lab/kept:1", &name]).unwrap().ok();
+            sandbox.podman(["run", "--rm", "--network", "none", &name, "true"]).unwrap().ok();
+            sandbox.podman(["rmi", &name]).unwrap().ok();
+        }
+    });
+    assert_eq!(store.image(&kept.id).unwrap().names, ["localhost/lab/kept:1"]);
+    assert_eq!(store.images().unwrap().len(), 1);
+    assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+}

@@ -115,6 +115,8 @@ impl Drop for StagedLayer {
 impl Store {
     /// A fresh private directory for a layer. Those of dead processes are removed on the way.
     pub fn stage_layer(&self) -> Result<StagedLayer> {
+        // Decides, for a fresh store, how layers in it are written for ever.
+        self.backend()?;
         let staging = &self.layout.staging;
         file::make_dirs(staging, 0o700)?;
         self.sweep_staging();
