@@ -162,7 +162,10 @@ fn dependencies_point_one_way() {
 
 #[test]
 fn pure_parts_touch_nothing() {
-    let forbidden = regex::Regex::new(r"std::(fs|process|env)\b|Tcp|Udp|ToSocketAddrs|\b(nix|rustix|libc)::(\w+::)*[a-z]\w*\(").unwrap();
+    let forbidden = regex::Regex::new(
+        r"std::(fs|process|env)\b|Tcp|Udp|ToSocketAddrs|\b(nix|rustix|libc)::(\w+::)*[a-z]\w*\(",
+    )
+    .unwrap();
     let mut wrong = Vec::new();
     for (path, source) in sources() {
         if PURE.iter().any(|part| path.starts_with(part)) {

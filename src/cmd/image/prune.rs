@@ -75,7 +75,8 @@ fn confirmed(all: bool) -> Result<bool> {
         false => "all dangling images",
     };
     let mut stderr = std::io::stderr().lock();
-    let asked = write!(stderr, "WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ");
+    let asked =
+        write!(stderr, "WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ");
     asked.and_then(|()| stderr.flush()).map_err(|e| Error::os("write to standard error", e))?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(|e| Error::os("read standard input", e))?;

@@ -80,11 +80,15 @@ fn remove_containers(engine: &Engine, image: &str) -> Result<()> {
             let names = container.names.join(", ");
             return Err(Error::new(
                 ErrorKind::InUse,
-                format!("the image is used by container {} ({names}) of another program", short_id(&container.id)),
+                format!(
+                    "the image is used by container {} ({names}) of another program",
+                    short_id(&container.id)
+                ),
             )
             .with_hint("remove that container with the program that made it, such as podman or buildah"));
         }
-        let options = container::RemoveOptions { force: true, depend: true, ..container::RemoveOptions::default() };
+        let options =
+            container::RemoveOptions { force: true, depend: true, ..container::RemoveOptions::default() };
         container::remove(engine, &container.id, &options)?;
     }
     Ok(())
