@@ -45,6 +45,7 @@ pub fn gather(query: &Query<'_>) -> HostFacts {
         apparmor: fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with(b"Y")),
         no_mqueue: !fs::read_to_string("/proc/filesystems")
             .is_ok_and(|t| t.lines().any(|l| l.ends_with("\tmqueue"))),
+        shared_mqueue: Path::new("/dev/mqueue").is_dir(),
         arch: std::env::consts::ARCH.to_owned(),
         kernel: kernel(),
         devices: if query.devices { host_devices() } else { Vec::new() },

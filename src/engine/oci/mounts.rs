@@ -95,7 +95,14 @@ fn kernel_mounts(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved) ->
     list.push(mount("/dev/pts", "devpts", "devpts", &pts));
     if !host.no_mqueue {
         if nested && namespaces::is_host(&spec.namespaces.ipc) {
-            list.push(mount("/dev/mqueue", "bind", "/dev/mqueue", &["rbind", "nosuid", "noexec", "nodev"]));
+            if host.shared_mqueue {
+                list.push(mount(
+                    "/dev/mqueue",
+                    "bind",
+                    "/dev/mqueue",
+                    &["rbind", "nosuid", "noexec", "nodev"],
+                ));
+            }
         } else {
             list.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
         }

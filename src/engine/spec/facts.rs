@@ -105,6 +105,8 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// The kernel lacks mqueue filesystems.
     pub no_mqueue: bool,
+    /// /dev/mqueue is mounted on the host, to be shared with who shares its IPC namespace.
+    pub shared_mqueue: bool,
     /// `uname -m` in Rust's words: `x86_64`, `aarch64` …
     pub arch: String,
     /// Kernel version: major, minor.
