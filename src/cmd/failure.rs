@@ -63,7 +63,8 @@ fn usage_error(error: &clap::Error) -> Error {
     let (message, suggestion) = match error.kind() {
         ClapKind::InvalidSubcommand => (
             format!("unknown command {:?}", text(ContextKind::InvalidSubcommand).unwrap_or_default()),
-            text(ContextKind::SuggestedSubcommand),
+            mistyped_command(&text(ContextKind::InvalidSubcommand).unwrap_or_default())
+                .or_else(|| text(ContextKind::SuggestedSubcommand)),
         ),
         ClapKind::UnknownArgument => (
             format!("unknown flag: {}", text(ContextKind::InvalidArg).unwrap_or_default()),
@@ -76,6 +77,13 @@ fn usage_error(error: &clap::Error) -> Error {
         None => "see --help for what there is".to_owned(),
     };
     Error::invalid(message).with_hint(hint)
+}
+
+/// The command of the same noun that the word on this process's command line was meant to be.
+fn mistyped_command(word: &str) -> Option<String> {
+    let root = super::command();
+    let arguments: Vec<String> = std::env::args().skip(1).take_while(|argument| argument != word).collect();
+    super::suggest::closest(word, super::suggest::candidates(&root, &arguments)).map(str::to_owned)
 }
 
 /// clap's message without its prefix and its usage text, on one line.

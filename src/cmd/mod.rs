@@ -12,6 +12,7 @@ pub mod format;
 pub mod globals;
 pub mod image;
 pub mod logging;
+pub mod suggest;
 pub mod switches;
 pub mod system;
 pub mod user_files;
