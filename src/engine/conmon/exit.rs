@@ -90,6 +90,45 @@ impl ExitFile {
         }
     }
 
+    /// Waits for the end of the container's first `process` (gone already: `None`), and then for the file, which conmon
+    /// writes within a millisecond or two. Closing an inotify watch waits for an RCU grace period (13 ms measured), so
+    /// that short time is spent looking again instead. The results are those of [`ExitFile::wait`].
+    pub fn wait_with(
+        &self,
+        process: Option<&PidFd>,
+        conmon: Option<&PidFd>,
+        timeout: Option<Duration>,
+    ) -> Result<Waited> {
+        const FIRST_PAUSE: Duration = Duration::from_micros(100);
+        const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+        let deadline = timeout.map(|t| Instant::now() + t);
+        let left = || deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        let _waiter = self.announce()?;
+        if let Some(process) = process
+            && !process.wait(left())?
+        {
+            return Ok(Waited::TimedOut);
+        }
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.look(conmon)? {
+                Waited::TimedOut => {}
+                done => return Ok(done),
+            }
+            let left = left();
+            if left == Some(Duration::ZERO) {
+                return Ok(Waited::TimedOut);
+            }
+            let now = left.map_or(pause, |left| left.min(pause));
+            match conmon {
+                // conmon's own end wakes us, too.
+                Some(conmon) => drop(conmon.wait(Some(now))?),
+                None => std::thread::sleep(now),
+            }
+            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        }
+    }
+
     /// Waits for it, without polling: inotify(7) on the directory, and conmon's pidfd, whose end without a file is
     /// [`Waited::Lost`]. Pass `None` for a conmon that is known to be gone. A `timeout` of `None` waits for ever.
     pub fn wait(&self, conmon: Option<&PidFd>, timeout: Option<Duration>) -> Result<Waited> {
@@ -244,6 +283,30 @@ mod tests {
         fs::write(file.path(), "3").unwrap();
         drop(file.announce().unwrap());
         assert_eq!(left(), 1);
+    }
+
+    #[test]
+    fn waits_for_the_process_and_then_for_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = ExitFile::new(dir.path(), "abc");
+        let mut child = std::process::Command::new("/bin/sleep").arg("0.05").spawn().unwrap();
+        let process = PidFd::open(child.id(), start_time(child.id()).unwrap()).unwrap();
+        let me = std::process::id();
+        let conmon = PidFd::open(me, start_time(me).unwrap()).unwrap();
+        let soon = Some(Duration::from_millis(1));
+        assert_eq!(file.wait_with(process.as_ref(), conmon.as_ref(), soon).unwrap(), Waited::TimedOut);
+        let path = file.path().to_owned();
+        let writer = std::thread::spawn(move || {
+            child.wait().unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+            fs::write(path.with_extension("tmp"), "3").unwrap();
+            fs::rename(path.with_extension("tmp"), path).unwrap();
+        });
+        assert_eq!(file.wait_with(process.as_ref(), conmon.as_ref(), None).unwrap(), Waited::Code(3));
+        writer.join().unwrap();
+        file.remove().unwrap();
+        assert_eq!(file.wait_with(None, conmon.as_ref(), soon).unwrap(), Waited::TimedOut);
+        assert_eq!(file.wait_with(None, None, None).unwrap(), Waited::Lost);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Runtime {
     /// The runtime for a container that asked for `requested` (a name or a path; empty: the engine's).
     ///
     /// The engine's is `--runtime`, else containers.conf's, else the first installed one of crun, runc, youki that works on this host: crun
-    /// refuses to make cgroups where v1 and v2 are mounted side by side, so root gets runc there.
+    /// refuses to work where v1 and v2 are mounted side by side and v2 has controllers, so runc comes first there.
     pub fn find(config: &Config, requested: &str) -> Result<Self> {
         let configured = &config.containers.engine.runtime;
         let asked = [Some(requested), config.overrides.runtime.as_deref(), configured.as_deref()];
@@ -85,7 +85,7 @@ impl Runtime {
             let path = locate(config, name).ok_or_else(|| missing(name))?;
             return Ok(Self::at(config, name, path));
         }
-        let preferred: [&str; 3] = match !config.rootless() && cgroups_are_hybrid() {
+        let preferred: [&str; 3] = match cgroups_are_hybrid() {
             true => ["runc", "crun", "youki"],
             false => ["crun", "runc", "youki"],
         };
@@ -227,7 +227,9 @@ fn cgroups_are_hybrid() -> bool {
     const CGROUP2_SUPER_MAGIC: u32 = 0x6367_7270;
     let is_v2 =
         |path| rustix::fs::statfs(path).is_ok_and(|s| u32::try_from(s.f_type) == Ok(CGROUP2_SUPER_MAGIC));
-    !is_v2("/sys/fs/cgroup") && is_v2("/sys/fs/cgroup/unified")
+    let has_controllers =
+        || std::fs::read("/sys/fs/cgroup/unified/cgroup.controllers").is_ok_and(|text| !text.is_empty());
+    !is_v2("/sys/fs/cgroup") && is_v2("/sys/fs/cgroup/unified") && has_controllers()
 }
 
 /// crun's start: the container's process reads one byte from `exec.fifo`, which it holds open (crun `src/libcrun/status.c`,

@@ -190,6 +190,7 @@ impl Pipes {
 #[derive(Debug)]
 pub struct End {
     file: ExitFile,
+    process: Option<PidFd>,
     conmon: Option<PidFd>,
     /// Keeps the exit file of a container that is removed at once.
     _waiter: Waiter,
@@ -198,9 +199,10 @@ pub struct End {
 impl End {
     /// Of the container in `record`.
     pub fn of(engine: &Engine, record: &Record) -> Result<Self> {
+        let process = PidFd::open(record.state.pid, record.state.pid_start)?;
         let conmon = PidFd::open(record.state.conmon_pid, record.state.conmon_start)?;
         let file = ExitFile::new(&engine.state.exit_dir(), &record.id);
-        Ok(Self { _waiter: file.announce()?, file, conmon })
+        Ok(Self { _waiter: file.announce()?, file, process, conmon })
     }
 
     /// Whether it is here: the exit code is there, or nobody is left to write it.
@@ -215,7 +217,7 @@ impl End {
 
     /// Waits for the end; 255 if nobody saw it (conmon was killed).
     pub fn wait(&self) -> Result<i32> {
-        match self.file.wait(self.conmon.as_ref(), None)? {
+        match self.file.wait_with(self.process.as_ref(), self.conmon.as_ref(), None)? {
             Waited::Code(code) => Ok(code),
             Waited::Lost | Waited::TimedOut => Ok(EXIT_UNKNOWN),
         }

@@ -5,7 +5,7 @@ use crate::engine::conmon::Waited;
 use crate::engine::host::process::PidFd;
 use crate::engine::state::{Record, Status};
 use crate::engine::{Engine, Error, ErrorKind, Result};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What is waited for; docker's words and podman's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,20 +106,13 @@ pub(super) fn wait_for_exit(
     record: &Record,
     timeout: Option<Duration>,
 ) -> Result<Option<i32>> {
-    let deadline = timeout.map(|t| Instant::now() + t);
     let state = &record.state;
-    let file = exit_file(engine, &record.id);
+    let process = PidFd::open(state.pid, state.pid_start)?;
     let conmon = PidFd::open(state.conmon_pid, state.conmon_start)?;
-    match file.wait(conmon.as_ref(), timeout)? {
+    match exit_file(engine, &record.id).wait_with(process.as_ref(), conmon.as_ref(), timeout)? {
         Waited::Code(code) => Ok(Some(code)),
         Waited::TimedOut => Ok(None),
-        Waited::Lost => {
-            // conmon was killed: the container's process may live on, and its code will never be known.
-            let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-            match PidFd::open(state.pid, state.pid_start)? {
-                Some(process) if !process.wait(left)? => Ok(None),
-                _ => Ok(Some(crate::engine::state::EXIT_UNKNOWN)),
-            }
-        }
+        // conmon was killed, and the process has ended since: its code will never be known.
+        Waited::Lost => Ok(Some(crate::engine::state::EXIT_UNKNOWN)),
     }
 }
