@@ -62,6 +62,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Attach(container::attach::AttachArgs),
+    Create(container::create::CreateArgs),
     Exec(container::exec::ExecArgs),
     Logs(container::logs::LogsArgs),
     /// Work with containers
@@ -97,6 +98,7 @@ impl Command {
     fn run(self, cx: &Context) -> Result<Exit> {
         match self {
             Self::Attach(args) => container::attach::run(cx, args),
+            Self::Create(args) => container::create::run(cx, args),
             Self::Exec(args) => container::exec::run(cx, args),
             Self::Logs(args) => container::logs::run(cx, args),
             Self::Container(command) => command.run(cx),
@@ -125,7 +127,13 @@ impl Command {
     /// Whether a failure's exit code must not look like a container's own.
     fn starts_containers(&self) -> bool {
         use container::ContainerCommand as C;
-        matches!(self, Self::Exec(_) | Self::Run(_) | Self::Container(C::Exec(_) | C::Run(_)))
+        matches!(
+            self,
+            Self::Create(_)
+                | Self::Exec(_)
+                | Self::Run(_)
+                | Self::Container(C::Create(_) | C::Exec(_) | C::Run(_))
+        )
     }
 }
 

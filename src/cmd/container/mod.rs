@@ -2,12 +2,14 @@
 
 pub mod attach;
 pub mod cleanup;
+pub mod create;
 pub mod detach_keys;
 pub mod exec;
 pub mod exists;
 pub mod inspect;
 pub mod kill;
 pub mod logs;
+pub mod making;
 pub mod moment;
 pub mod prune;
 pub mod ps;
@@ -34,6 +36,7 @@ pub enum ContainerCommand {
     Logs(logs::LogsArgs),
     #[command(hide = true)]
     Cleanup(cleanup::CleanupArgs),
+    Create(create::CreateArgs),
     Exists(exists::ExistsArgs),
     Inspect(inspect::ContainerInspectArgs),
     Kill(kill::KillArgs),
@@ -57,6 +60,7 @@ impl ContainerCommand {
             Self::Exec(args) => exec::run(cx, args),
             Self::Logs(args) => logs::run(cx, args),
             Self::Cleanup(args) => cleanup::run(cx, args),
+            Self::Create(args) => create::run(cx, args),
             Self::Exists(args) => exists::run(cx, args),
             Self::Inspect(args) => inspect::run(cx, args),
             Self::Ls(args) => ps::run(cx, args),

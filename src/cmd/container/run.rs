@@ -1,92 +1,70 @@
 //! `coracle run`.
 
+use super::making::{make, spec};
 use super::started::{Attach, start_attached};
+use crate::cmd::flags::attach::streams;
+use crate::cmd::flags::{CreateFlags, RunFlags};
 use crate::cmd::{Context, Exit};
 use crate::engine::Result;
-use crate::engine::container::{CreateRequest, RemoveOptions, StartOptions, create, remove, start};
-use crate::engine::spec::{ContainerSpec, ImageSource, NamespaceMode, ProcessSpec};
+use crate::engine::conmon::Preserved;
+use crate::engine::container::{RemoveOptions, StartOptions, remove, start};
 use clap::Args;
+use rustix::stdio::{stderr, stdin, stdout};
 
 /// Create a container and run a command in it
+///
+/// Pulls the image if it is not here. Everything from the first word that is no flag is the image and the command. The exit
+/// code is the command's; 125 when the container could not be made, 126 and 127 when its command could not be run.
 #[derive(Args, Debug)]
+#[command(disable_help_flag = true)]
 pub struct RunArgs {
-    /// Run in the background and print the ID
-    #[arg(long, short = 'd')]
-    detach: bool,
-    /// Keep standard input open
-    #[arg(long, short = 'i')]
-    interactive: bool,
-    /// Allocate a terminal
-    #[arg(long, short = 't')]
-    tty: bool,
-    /// Remove the container when it ends
-    #[arg(long)]
-    rm: bool,
-    /// Name
-    #[arg(long, default_value = "")]
-    name: String,
-    /// Restart policy
-    #[arg(long, default_value = "")]
-    restart: String,
-    /// User
-    #[arg(long, short = 'u', default_value = "")]
-    user: String,
-    /// Working directory
-    #[arg(long, short = 'w', default_value = "")]
-    workdir: String,
-    /// The image is a directory
-    #[arg(long)]
-    rootfs: bool,
-    /// Network
-    #[arg(long)]
-    network: Option<String>,
-    /// Image, command and arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[command(flatten)]
+    flags: CreateFlags,
+    #[command(flatten)]
+    run: RunFlags,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::HelpLong)]
+    help: Option<bool>,
+    /// Image, then the command and its arguments
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "IMAGE [COMMAND [ARG…]]"
+    )]
     argv: Vec<String>,
 }
 
 /// Creates, starts, follows.
 pub fn run(cx: &Context, args: RunArgs) -> Result<Exit> {
-    let engine = cx.engine()?;
-    let (image, command) = args.argv.split_first().map(|(i, c)| (i.clone(), c.to_vec())).unwrap_or_default();
-    let (policy, retries) = args.restart.split_once(':').unwrap_or((&args.restart, "0"));
-    let mut spec = ContainerSpec {
-        image: ImageSource { requested: image.clone(), ..ImageSource::default() },
-        name: args.name,
-        process: ProcessSpec {
-            command,
-            terminal: args.tty,
-            open_stdin: args.interactive,
-            user: args.user,
-            workdir: args.workdir,
-            ..ProcessSpec::default()
-        },
-        remove: args.rm,
-        create_command: cx.argv.clone(),
-        ..ContainerSpec::default()
-    };
-    spec.restart.name = policy.to_owned();
-    spec.restart.max_retries = retries.parse().unwrap_or(0);
-    spec.namespaces.network = NamespaceMode::None;
-    if args.rootfs {
-        spec.image.rootfs = Some(image);
-    } else {
-        let found = crate::engine::image::find(engine, &image)?;
-        spec.image.name = found.name.map(|n| n.to_string()).unwrap_or_default();
-        spec.image.id = found.image.id;
+    let spec = spec(cx, &args.flags, Some(&args.run), &args.argv)?;
+    // Before anything of ours is opened under their numbers.
+    let preserved = Preserved::take(spec.process.preserve_fds, &args.run.descriptors.preserve_fd)?;
+    let passthrough = spec.log.driver.starts_with("passthrough");
+    let (remove_failed, terminal) = (spec.remove, spec.process.terminal);
+    if terminal && args.flags.process.interactive && !args.run.detach && !cx.stdin_is_terminal() {
+        tracing::warn!("the input device is not a TTY: --tty and --interactive may not work as expected");
     }
-    let remove_it = spec.remove;
-    let id = create(engine, CreateRequest { spec, replace: false })?;
-    let result = if args.detach {
-        start(engine, &id, StartOptions { detached: true, ..StartOptions::default() }, &mut |_| Ok(()))
-            .and_then(|_| cx.println(&id).map(|()| Exit::OK))
+    let id = make(cx, &args.flags, spec)?;
+    let options = StartOptions { preserved, ..StartOptions::default() };
+    let result = if args.run.detach {
+        let stdio = passthrough.then(|| [stdin(), stdout(), stderr()]);
+        let options = StartOptions { detached: true, stdio, ..options };
+        start(cx.engine()?, &id, options, &mut |_| Ok(())).and_then(|_| cx.println(&id)).map(|()| Exit::OK)
     } else {
-        let attach =
-            Attach { stdin: args.interactive, stdout: true, stderr: true, signals: true, detach_keys: None };
-        start_attached(cx, &id, &attach, StartOptions::default())
+        let streams = streams(&args.flags.attach, args.flags.process.interactive)?;
+        let attach = Attach {
+            stdin: streams.stdin,
+            stdout: streams.stdout,
+            stderr: streams.stderr,
+            signals: args.run.attach.sig_proxy.unwrap_or(true),
+            detach_keys: args.run.attach.detach_keys.clone(),
+        };
+        start_attached(cx, &id, &attach, options)
     };
-    if result.is_err() && remove_it {
-        if let Err(e) = remove(engine, &id, &RemoveOptions { force: true, ..RemoveOptions::default() }) {
+    if result.is_err() && remove_failed {
+        let options = RemoveOptions { force: true, ..RemoveOptions::default() };
+        if let Err(e) = remove(cx.engine()?, &id, &options) {
             tracing::debug!("remove {id}: {e}");
         }
     }

@@ -1,0 +1,109 @@
+//! What run and create have in common: flags to spec, image, container, ID file.
+
+use crate::cmd::flags::{CreateFlags, RunFlags};
+use crate::cmd::image::pull::{PlatformFlags, RegistryFlags, progress};
+use crate::cmd::{Context, user_files};
+use crate::engine::container::{CreateRequest, create};
+use crate::engine::image::{PullPolicy, PullRequest, pull};
+use crate::engine::spec::ContainerSpec;
+use crate::engine::{Engine, Error, Result};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The spec of a command line, checked before anything is touched.
+pub fn spec(
+    cx: &Context,
+    flags: &CreateFlags,
+    run: Option<&RunFlags>,
+    argv: &[String],
+) -> Result<ContainerSpec> {
+    let env = crate::cmd::context::environment()?;
+    let mut spec = flags.spec(argv, &user_files::inputs(&env))?;
+    if let Some(run) = run {
+        run.apply(flags, &mut spec)?;
+    }
+    spec.create_command.clone_from(&cx.argv);
+    Ok(spec)
+}
+
+/// Obtains the image, makes the container, writes the ID file; returns the ID.
+pub fn make(cx: &Context, flags: &CreateFlags, mut spec: ContainerSpec) -> Result<String> {
+    let engine = cx.engine()?;
+    let id_file = flags.life.cidfile.as_deref().map(IdFile::claim).transpose()?;
+    if spec.image.rootfs.is_none() {
+        obtain(engine, flags, &mut spec)?;
+    }
+    let id = create(engine, CreateRequest { spec, replace: flags.life.replace })?;
+    if let Some(id_file) = id_file {
+        id_file.write(&id)?;
+    }
+    Ok(id)
+}
+
+/// Finds or pulls the image and notes in the spec what it is.
+fn obtain(engine: &Engine, flags: &CreateFlags, spec: &mut ContainerSpec) -> Result<()> {
+    let platform = &flags.image.platform;
+    let platform = PlatformFlags {
+        platform: platform.platform.clone(),
+        arch: platform.arch.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone(),
+    };
+    let registry = &flags.image.registry;
+    let registry = RegistryFlags {
+        authfile: registry.authfile.clone(),
+        tls_verify: registry.tls_verify,
+        retry: registry.retry,
+        retry_delay: registry.retry_delay.clone(),
+        ..RegistryFlags::default()
+    };
+    let default = engine.config.env.var("DOCKER_DEFAULT_PLATFORM");
+    let mut request = PullRequest {
+        name: spec.image.requested.clone(),
+        policy: PullPolicy::parse(flags.image.policy())?,
+        platform: platform.request(default)?,
+        ..PullRequest::default()
+    };
+    registry.fill(&mut request)?;
+    let found = pull(engine, &request, &*progress(flags.image.quiet))?;
+    spec.image.name = found.name.map(|name| name.to_string()).unwrap_or_default();
+    spec.image.digest = found.image.digest.as_ref().map(ToString::to_string).unwrap_or_default();
+    spec.image.id = found.image.id;
+    Ok(())
+}
+
+/// `--cidfile`: claimed before the container is made, removed again if that fails.
+struct IdFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl IdFile {
+    fn claim(path: &Path) -> Result<Self> {
+        let file =
+            OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| match e.kind() {
+                std::io::ErrorKind::AlreadyExists => Error::invalid(format!(
+                    "container ID file found, make sure the other container isn't running or delete {}",
+                    path.display()
+                )),
+                _ => Error::io("create", path, e),
+            })?;
+        Ok(Self { path: path.to_owned(), file: Some(file) })
+    }
+
+    fn write(mut self, id: &str) -> Result<()> {
+        match self.file.take() {
+            Some(mut file) => file.write_all(id.as_bytes()).map_err(|e| Error::io("write", &self.path, e)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for IdFile {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
