@@ -94,7 +94,9 @@ pub(super) fn purge(engine: &Engine, locked: Locked, record: &Record, with_volum
     }
     crate::failpoint!("rm.after-store");
     exit_file(engine, locked.id()).release()?;
+    let exit = exit_file(engine, locked.id());
     locked.discard()?;
+    exit.release()?;
     for volume in volumes {
         volumes::remove(engine, &volume)?;
     }

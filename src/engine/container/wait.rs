@@ -67,11 +67,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub fn wait(engine: &Engine, id: &str, conditions: &[Condition], interval: Option<Duration>) -> Result<i32> {
     let mut first = true;
     let mut code = 0;
+    // The exit file of a `--rm` container stays for us to read.
+    let file = exit_file(engine, id);
+    let mut waiter = None;
     loop {
         let record = match engine.state.load(id) {
             Ok(record) => record,
             Err(e) if e.kind() == ErrorKind::NotFound && !first => {
-                return Ok(exit_file(engine, id).read().ok().flatten().unwrap_or(code));
+                return Ok(file.read().ok().flatten().unwrap_or(code));
             }
             Err(e) => return Err(e),
         };
@@ -85,6 +88,9 @@ pub fn wait(engine: &Engine, id: &str, conditions: &[Condition], interval: Optio
         let ended = record.needs_cleanup();
         if ended && conditions.contains(&Condition::NextExit) {
             return Ok(record.state.exit_code);
+        }
+        if status.is_live() && waiter.is_none() {
+            waiter = Some(file.announce()?);
         }
         if status.is_live() && !conditions.iter().any(|c| matches!(c, Condition::Paused | Condition::Running))
         {
