@@ -549,3 +549,25 @@ fn podman_and_we_work_on_one_store_at_the_same_time() {
     assert_eq!(store.images().unwrap().len(), 1);
     assert_eq!(store::problems(&sandbox), Vec::<String>::new());
 }
+
+#[test]
+fn a_reader_settles_what_a_dead_writer_left() {
+    let sandbox = require!(Sandbox::root());
+    let store = open(&sandbox, "overlay");
+    let image = make_image(&store, "localhost/lab/made:1", 1);
+    let kept = make_image(&store, "localhost/lab/kept:1", 0);
+    // As `rmi` leaves it that is killed when the image is forgotten and its layers are not.
+    let path = sandbox.path("root/overlay-images/images.json");
+    let images: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let rest: Vec<_> = images.into_iter().filter(|i| i["id"] != image.id.as_str()).collect();
+    fs::write(&path, serde_json::to_vec(&rest).unwrap()).unwrap();
+    fs::remove_dir_all(sandbox.path(format!("root/overlay-images/{}", image.id))).unwrap();
+    let top = image.top_layer.unwrap();
+    fs::write(sandbox.path(format!("root/coracle/pending/drop-{}-{top}", image.id)), "").unwrap();
+    fs::create_dir_all(sandbox.path("root/overlay/staging/trash-dead/sub")).unwrap();
+
+    assert_eq!(store.images().unwrap().len(), 1);
+    assert!(store.layer(&top).is_err());
+    assert_eq!(store.image(&kept.id).unwrap().names, ["localhost/lab/kept:1"]);
+    assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+}

@@ -22,8 +22,13 @@ use std::path::PathBuf;
 const LOCATIONS: [Location; 2] = [Location::Volatile, Location::Stable];
 
 impl Store {
-    /// Every container, whoever made it. Takes no lock.
+    /// Every container, whoever made it. Waits for no lock.
     pub fn containers(&self) -> Result<Vec<ContainerRecord>> {
+        self.settle_abandoned();
+        self.read_containers()
+    }
+
+    pub(super) fn read_containers(&self) -> Result<Vec<ContainerRecord>> {
         let mut all: Vec<ContainerRecord> = Vec::new();
         for location in [Location::Stable, Location::Volatile] {
             for mut container in file::read_list::<ContainerRecord>(&self.layout.containers_json(location))? {
@@ -114,7 +119,7 @@ impl Store {
 
     /// Makes `names` a container's only names (rename). [`ErrorKind::Conflict`] if one is taken.
     pub fn set_container_names(&self, id: &str, names: &[String]) -> Result<()> {
-        let others = self.containers()?;
+        let others = self.read_containers()?;
         if let Some(taken) = others.iter().find(|c| c.id != id && c.names.iter().any(|n| names.contains(n))) {
             return Err(name_taken(taken.names.first().map_or("", String::as_str), &taken.id));
         }

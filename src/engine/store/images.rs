@@ -15,8 +15,13 @@ use std::fs;
 use std::path::Path;
 
 impl Store {
-    /// Every image, those of additional stores included. Takes no lock.
+    /// Every image, those of additional stores included. Waits for no lock.
     pub fn images(&self) -> Result<Vec<ImageRecord>> {
+        self.settle_abandoned();
+        self.read_images()
+    }
+
+    pub(super) fn read_images(&self) -> Result<Vec<ImageRecord>> {
         let mut images: Vec<ImageRecord> = file::read_list(&self.layout.images_json())?;
         for path in self.additional("images/images.json") {
             for mut image in file::read_list::<ImageRecord>(&path)? {
@@ -169,7 +174,7 @@ impl Store {
         let mut layers = Layers::lock(self)?;
         let mut images = Images::lock(self)?;
         let image = images.get(id)?;
-        if let Some(container) = self.containers()?.into_iter().find(|c| c.image == image.id) {
+        if let Some(container) = self.read_containers()?.into_iter().find(|c| c.image == image.id) {
             let name = container.names.first().unwrap_or(&container.id);
             return Err(Error::new(ErrorKind::InUse, format!("image {id} is in use by container {name}")));
         }

@@ -94,14 +94,27 @@ impl Store {
         Ok(())
     }
 
+    /// For readers: if a dead writer left something, and nobody else is at it, settles that. Looks into two
+    /// directories that are normally empty; never waits, never fails.
+    pub(super) fn settle_abandoned(&self) {
+        self.sweep_trash();
+        if !pending::any(self) {
+            return;
+        }
+        match Layers::try_lock(self) {
+            Ok(_) => {}
+            Err(e) => tracing::debug!("{e}"),
+        }
+    }
+
     /// Layers that images and containers stand on.
     pub(super) fn layer_users(&self) -> Result<std::collections::HashSet<String>> {
         let mut users = std::collections::HashSet::new();
-        for image in self.images()? {
+        for image in self.read_images()? {
             users.extend(image.top_layer);
             users.extend(image.mapped_layers);
         }
-        users.extend(self.containers()?.into_iter().map(|c| c.layer));
+        users.extend(self.read_containers()?.into_iter().map(|c| c.layer));
         Ok(users)
     }
 }
@@ -123,6 +136,20 @@ impl<'s> Layers<'s> {
         let mut layers = Self { store, locks, files: Vec::new() };
         layers.settle()?;
         Ok(layers)
+    }
+
+    /// The same if nobody holds one of them.
+    fn try_lock(store: &'s Store) -> Result<Option<Self>> {
+        let mut locks = Vec::new();
+        for path in store.layout.layer_locks() {
+            match FileLock::try_exclusive(&path)? {
+                Some(lock) => locks.push(lock),
+                None => return Ok(None),
+            }
+        }
+        let mut layers = Self { store, locks, files: Vec::new() };
+        layers.settle()?;
+        Ok(Some(layers))
     }
 
     /// One of the files. On first use incomplete layers in it are deleted, as everybody who gets this lock does.

@@ -85,6 +85,11 @@ impl Note {
     }
 }
 
+/// Whether there are notes: of writers at work, or of dead ones.
+pub(super) fn any(store: &Store) -> bool {
+    fs::read_dir(&store.layout.pending).is_ok_and(|mut entries| entries.next().is_some())
+}
+
 /// Every note there is; the caller holds the write lock of the layers.
 pub(super) fn list(store: &Store) -> Result<Vec<(Note, Pending)>> {
     let directory = &store.layout.pending;
