@@ -128,7 +128,7 @@ fn a_container_lives_and_leaves_its_code() {
     assert_eq!(talk(&socket, b""), (b"out\n".to_vec(), b"err\n".to_vec()));
     let conmon = PidFd::open(launched.conmon_pid, launched.conmon_start).unwrap();
     let exit = ExitFile::new(&bundle.exits(), "abcdef0123456789");
-    let waited = exit.wait(conmon.as_ref(), Some(Duration::from_secs(10))).unwrap();
+    let waited = exit.wait(None, conmon.as_ref(), Some(Duration::from_secs(10))).unwrap();
     assert_eq!(waited, Waited::Code(7));
     let ended = before.elapsed();
     launched.conmon.wait().unwrap();

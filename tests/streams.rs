@@ -343,8 +343,9 @@ fn logs_show_what_was_said() {
         let (time, text) = stamped.lines().next().unwrap().split_once(' ').unwrap();
         assert_eq!((time.len(), text), ("2026-11-23T01:22:46.811068000Z".len(), "out 5"), "{stamped}");
         assert!(time.ends_with('Z'));
-        // From that moment on, that line is among them.
-        assert!(logs(&["--since", time]).stdout.starts_with("out 5\n"));
+        // From that moment on, that line is among them (and others that conmon read with it).
+        assert!(logs(&["--since", time]).stdout.ends_with("out 5\nno newline"));
+        assert!(logs(&["--until", time]).stdout.ends_with("out 5\n"));
         sandbox.coracle(["logs", "no-such"]).fails(1).stderr_has("no such container");
         sandbox.coracle(["logs", "--since", "yesterday", "c"]).fails(1).stderr_has("--since");
     }

@@ -145,7 +145,10 @@ impl Prepared {
             fds.push((PollFd::from_borrowed_fd(writer, PollFlags::OUT), Ready::Writer));
         }
         let (mut polled, ready): (Vec<_>, Vec<_>) = fds.into_iter().unzip();
-        match poll(&mut polled, None) {
+        let patience = attached.patience().and_then(|time| rustix::time::Timespec::try_from(time).ok());
+        match poll(&mut polled, patience.as_ref()) {
+            // Time to look at what no descriptor tells.
+            Ok(0) => return Ok(vec![Ready::Remote]),
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(Vec::new()),
             Err(e) => return Err(Error::os("poll", e)),

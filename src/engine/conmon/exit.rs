@@ -3,7 +3,7 @@
 use crate::engine::host::process::PidFd;
 use crate::engine::{Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, flock, inotify};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs;
 use std::mem::MaybeUninit;
@@ -91,9 +91,12 @@ impl ExitFile {
     }
 
     /// Waits for the end of the container's first `process` (gone already: `None`), and then for the file, which conmon
-    /// writes within a millisecond or two. Closing an inotify watch waits for an RCU grace period (13 ms measured), so
-    /// that short time is spent looking again instead. The results are those of [`ExitFile::wait`].
-    pub fn wait_with(
+    /// writes within a millisecond or two, when it has read the last output. If `conmon` ends, too (gone already: `None`), and
+    /// there is no file, that is [`Waited::Lost`]. A `timeout` of `None` waits for ever.
+    ///
+    /// Closing an inotify watch waits for an RCU grace period (13 ms measured), so that short time is spent looking
+    /// again instead.
+    pub fn wait(
         &self,
         process: Option<&PidFd>,
         conmon: Option<&PidFd>,
@@ -129,26 +132,6 @@ impl ExitFile {
         }
     }
 
-    /// Waits for it, without polling: inotify(7) on the directory, and conmon's pidfd, whose end without a file is
-    /// [`Waited::Lost`]. Pass `None` for a conmon that is known to be gone. A `timeout` of `None` waits for ever.
-    pub fn wait(&self, conmon: Option<&PidFd>, timeout: Option<Duration>) -> Result<Waited> {
-        let deadline = timeout.map(|t| Instant::now() + t);
-        let _waiter = self.announce()?;
-        let watch = self.watch()?;
-        loop {
-            // Looked at only after the watch is set and after each wake-up, so nothing falls between.
-            let found = self.look(conmon)?;
-            if found != Waited::TimedOut {
-                return Ok(found);
-            }
-            let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Ok(Waited::TimedOut);
-            }
-            sleep(&watch, conmon, None, left)?;
-        }
-    }
-
     /// What [`ExitFile::wait`] would return at once; [`Waited::TimedOut`]: nothing yet.
     pub fn look(&self, conmon: Option<&PidFd>) -> Result<Waited> {
         // conmon first: if it is gone by then, a file that is not there will never be.
@@ -163,27 +146,18 @@ impl ExitFile {
         })
     }
 
-    /// Waits until [`ExitFile::wait`] would not, or `fd` is readable, or `timeout` is over.
+    /// Waits until [`ExitFile::wait`] might not, or `fd` is readable, or `timeout` is over.
     pub fn wait_or(
         &self,
+        process: Option<&PidFd>,
         conmon: Option<&PidFd>,
         fd: Option<BorrowedFd<'_>>,
         timeout: Option<Duration>,
     ) -> Result<()> {
-        let watch = self.watch()?;
         if self.look(conmon)? == Waited::TimedOut {
-            sleep(&watch, conmon, fd, timeout)?;
+            sleep(process, conmon, fd, timeout)?;
         }
         Ok(())
-    }
-
-    fn watch(&self) -> Result<OwnedFd> {
-        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-        let watch = inotify::init(flags).map_err(|e| Error::os("inotify_init", e))?;
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
-        inotify::add_watch(&watch, directory, inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CREATE)
-            .map_err(|e| Error::io("watch", directory, e))?;
-        Ok(watch)
     }
 }
 
@@ -213,21 +187,27 @@ fn clear(file: &fs::File, path: &Path, exit: &Path) {
     let _ = fs::remove_file(path);
 }
 
+/// Between the end of a container's process and its exit file.
+const SHORTLY: Duration = Duration::from_millis(1);
+
 fn sleep(
-    watch: &OwnedFd,
+    process: Option<&PidFd>,
     conmon: Option<&PidFd>,
     other: Option<BorrowedFd<'_>>,
     timeout: Option<Duration>,
 ) -> Result<()> {
-    let fds = [Some(watch.as_fd()), conmon.map(AsFd::as_fd), other].into_iter().flatten();
+    let process = match process {
+        Some(process) if !process.wait(Some(Duration::ZERO))? => Some(process),
+        _ => None,
+    };
+    let timeout = if process.is_some() { timeout } else { Some(timeout.unwrap_or(SHORTLY).min(SHORTLY)) };
+    let fds = [process.map(AsFd::as_fd), conmon.map(AsFd::as_fd), other].into_iter().flatten();
     let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
     let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
     match poll(&mut fds, timeout.as_ref()) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(e) => return Err(Error::os("poll for an exit file", e)),
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(e) => Err(Error::os("poll for an exit file", e)),
     }
-    drain(watch);
-    Ok(())
 }
 
 /// Forgets what a watch has reported: only that it woke us counts.
@@ -255,13 +235,16 @@ mod tests {
         });
         let me = std::process::id();
         let alive = PidFd::open(me, start_time(me).unwrap()).unwrap();
-        assert_eq!(file.wait(alive.as_ref(), None).unwrap(), Waited::Code(137));
+        assert_eq!(file.wait(None, alive.as_ref(), None).unwrap(), Waited::Code(137));
         writer.join().unwrap();
-        assert_eq!(file.wait(None, None).unwrap(), Waited::Code(137));
+        assert_eq!(file.wait(None, None, None).unwrap(), Waited::Code(137));
         file.remove().unwrap();
         file.remove().unwrap();
-        assert_eq!(file.wait(None, None).unwrap(), Waited::Lost);
-        assert_eq!(file.wait(alive.as_ref(), Some(Duration::from_millis(5))).unwrap(), Waited::TimedOut);
+        assert_eq!(file.wait(None, None, None).unwrap(), Waited::Lost);
+        assert_eq!(
+            file.wait(alive.as_ref(), alive.as_ref(), Some(Duration::from_millis(5))).unwrap(),
+            Waited::TimedOut
+        );
     }
 
     #[test]
@@ -294,7 +277,7 @@ mod tests {
         let me = std::process::id();
         let conmon = PidFd::open(me, start_time(me).unwrap()).unwrap();
         let soon = Some(Duration::from_millis(1));
-        assert_eq!(file.wait_with(process.as_ref(), conmon.as_ref(), soon).unwrap(), Waited::TimedOut);
+        assert_eq!(file.wait(process.as_ref(), conmon.as_ref(), soon).unwrap(), Waited::TimedOut);
         let path = file.path().to_owned();
         let writer = std::thread::spawn(move || {
             child.wait().unwrap();
@@ -302,11 +285,11 @@ mod tests {
             fs::write(path.with_extension("tmp"), "3").unwrap();
             fs::rename(path.with_extension("tmp"), path).unwrap();
         });
-        assert_eq!(file.wait_with(process.as_ref(), conmon.as_ref(), None).unwrap(), Waited::Code(3));
+        assert_eq!(file.wait(process.as_ref(), conmon.as_ref(), None).unwrap(), Waited::Code(3));
         writer.join().unwrap();
         file.remove().unwrap();
-        assert_eq!(file.wait_with(None, conmon.as_ref(), soon).unwrap(), Waited::TimedOut);
-        assert_eq!(file.wait_with(None, None, None).unwrap(), Waited::Lost);
+        assert_eq!(file.wait(None, conmon.as_ref(), soon).unwrap(), Waited::TimedOut);
+        assert_eq!(file.wait(None, None, None).unwrap(), Waited::Lost);
     }
 
     #[test]

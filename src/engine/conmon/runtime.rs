@@ -250,15 +250,19 @@ fn write_fifo(fifo: &Path) -> Result<bool> {
 /// runc's start: the container's process writes one byte into `exec.fifo` as soon as a reader has it open (runc `libcontainer/container_linux.go`,
 /// `exec`). `false`: there is no such file.
 fn read_fifo(fifo: &Path, pid: u32) -> Result<bool> {
+    if !fifo.exists() {
+        return Ok(false);
+    }
+    // Held before the process may go: it may have ended a moment later.
+    let Some(process) = process::start_time(pid).map(|start| PidFd::open(pid, start)).transpose()?.flatten()
+    else {
+        return Err(died());
+    };
     let fd = match rustix::fs::open(fifo, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
     {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(false),
         Err(e) => return Err(Error::io("open", fifo, e)),
-    };
-    let Some(process) = process::start_time(pid).map(|start| PidFd::open(pid, start)).transpose()?.flatten()
-    else {
-        return Err(died());
     };
     let mut byte = [0; 1];
     loop {

@@ -1,12 +1,13 @@
 //! Attaching: a container's streams as a value.
 
-use super::exec::Gate;
 use crate::engine::conmon::{self, AttachSocket, Chunk, ExitFile, PACKET, RunDir, Stream, Waited, Waiter};
 use crate::engine::host::process::PidFd;
 use crate::engine::state::{EXIT_UNKNOWN, Record, Status};
 use crate::engine::{Engine, Error, ErrorKind, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Connected streams of a container or an exec session.
@@ -40,6 +41,16 @@ pub(super) struct Pipes {
     /// Its end is the streams' end, whoever else still holds them open.
     pub child: PidFd,
     pub ended: bool,
+}
+
+/// Keeps what is on stderr apart until it is clear who wrote it: before there is a process, that is the runtime, and it is our error
+/// message, not the command's output.
+#[derive(Debug)]
+pub(super) struct Gate {
+    /// Written by the runtime when there is a process.
+    pub pidfile: PathBuf,
+    /// There is something on stderr, and no pidfile.
+    pub held: bool,
 }
 
 /// Connects to the streams of a running container.
@@ -92,13 +103,18 @@ impl Attached {
         match &self.link {
             Link::Conmon(socket) => vec![socket.as_fd()],
             Link::Pipes(pipes) => {
-                let stderr = match &pipes.gate {
-                    Some(gate) => Some(gate.watch.as_fd()),
-                    None => pipes.stderr.as_ref().map(AsFd::as_fd),
-                };
+                let stderr = pipes.stderr.as_ref().filter(|_| pipes.patience().is_none()).map(AsFd::as_fd);
                 let child = (!pipes.ended).then_some(pipes.child.as_fd());
                 [pipes.stdout.as_ref().map(AsFd::as_fd), stderr, child].into_iter().flatten().collect()
             }
+        }
+    }
+
+    /// The longest time to poll before [`Attached::receive`] is called again.
+    pub fn patience(&self) -> Option<Duration> {
+        match &self.link {
+            Link::Conmon(_) => None,
+            Link::Pipes(pipes) => pipes.patience(),
         }
     }
 
@@ -164,14 +180,30 @@ impl Pipes {
         Ok((ours, theirs))
     }
 
+    /// While somebody has written to stderr and there is no pidfile: it comes within milliseconds, or the runtime's end does.
+    fn patience(&self) -> Option<Duration> {
+        self.gate.as_ref().filter(|gate| gate.held).map(|_| Duration::from_millis(1))
+    }
+
+    /// Whether what is on stderr is the process's.
+    fn may_speak(&mut self) -> bool {
+        let (Some(gate), Some(stderr)) = (&mut self.gate, &self.stderr) else { return true };
+        let mut fds = [PollFd::new(stderr, PollFlags::IN)];
+        if !gate.held && poll(&mut fds, Some(&Timespec::default())) == Ok(0) {
+            return false;
+        }
+        gate.held = !gate.pidfile.exists();
+        if !gate.held {
+            self.gate = None;
+        }
+        self.gate.is_none()
+    }
+
     fn receive<'b>(&mut self, buffer: &'b mut [u8]) -> std::io::Result<Option<Chunk<'b>>> {
         // Looked at before the pipes are: what the process wrote is there when its end is.
         let ended = self.ended || self.child.wait(Some(Duration::ZERO)).unwrap_or(true);
-        if self.gate.as_ref().is_some_and(Gate::is_open) {
-            self.gate = None;
-        }
         let mut closed = None;
-        let stderr = if self.gate.is_some() { &mut closed } else { &mut self.stderr };
+        let stderr = if self.may_speak() { &mut self.stderr } else { &mut closed };
         for (pipe, stream) in [(&mut self.stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
             let Some(fd) = pipe else { continue };
             match rustix::io::read(&*fd, &mut buffer[..PACKET]) {
@@ -212,12 +244,12 @@ impl End {
 
     /// Waits until the end may have come, or `fd` is readable, or `timeout` is over; the caller looks what it is.
     pub fn wait_or(&self, fd: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<()> {
-        self.file.wait_or(self.conmon.as_ref(), fd, timeout)
+        self.file.wait_or(self.process.as_ref(), self.conmon.as_ref(), fd, timeout)
     }
 
     /// Waits for the end; 255 if nobody saw it (conmon was killed).
     pub fn wait(&self) -> Result<i32> {
-        match self.file.wait_with(self.process.as_ref(), self.conmon.as_ref(), None)? {
+        match self.file.wait(self.process.as_ref(), self.conmon.as_ref(), None)? {
             Waited::Code(code) => Ok(code),
             Waited::Lost | Waited::TimedOut => Ok(EXIT_UNKNOWN),
         }

@@ -4,7 +4,7 @@
 //! `process.json` (for the runtime), `pidfile`, conmon's socket and FIFOs. The directory goes when the session is over; what a killed
 //! program leaves there is swept by the next exec, and with the run directory by the container's end.
 
-use super::attach::{Attached, Pipes, state_error};
+use super::attach::{Attached, Gate, Pipes, state_error};
 use super::exec_process::{Wanted, derive};
 use crate::engine::conmon::{self, ExecChild, ExecConmon, ExecLaunch, ExecPipes, Preserved, RunDir, Runtime};
 use crate::engine::host::process;
@@ -157,7 +157,7 @@ fn child(launch: &ExecLaunch<'_>) -> Result<(ExecChild, Pipes)> {
     };
     let (stdout, child_stdout) = Pipes::pair(true)?;
     let (stderr, child_stderr) = Pipes::pair(true)?;
-    let gate = Gate::new(launch.dir)?;
+    let gate = Gate { pidfile: launch.dir.pidfile(), held: false };
     let pipes = ExecPipes { stdin: child_stdin, stdout: child_stdout, stderr: child_stderr };
     let child = ExecChild::spawn(launch, pipes)?;
     let pidfd = child.pidfd()?;
@@ -170,31 +170,6 @@ fn child(launch: &ExecLaunch<'_>) -> Result<(ExecChild, Pipes)> {
         ended: false,
     };
     Ok((child, pipes))
-}
-
-/// Keeps what is on stderr apart until it is clear who wrote it: before there is a process, that is the runtime, and it is our error
-/// message, not the command's output.
-#[derive(Debug)]
-pub(super) struct Gate {
-    pidfile: std::path::PathBuf,
-    pub(super) watch: OwnedFd,
-}
-
-impl Gate {
-    fn new(dir: &RunDir) -> Result<Self> {
-        use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-        let watch =
-            init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|e| Error::os("inotify_init", e))?;
-        add_watch(&watch, dir.path(), WatchFlags::CREATE | WatchFlags::MOVED_TO)
-            .map_err(|e| Error::io("watch", dir.path(), e))?;
-        Ok(Self { pidfile: dir.pidfile(), watch })
-    }
-
-    /// Whether the process exists, or existed.
-    pub(super) fn is_open(&self) -> bool {
-        conmon::drain(&self.watch);
-        self.pidfile.exists()
-    }
 }
 
 impl Session {

@@ -93,7 +93,6 @@ pub(super) fn purge(engine: &Engine, locked: Locked, record: &Record, with_volum
         delete_from_store(engine, locked.id())?;
     }
     crate::failpoint!("rm.after-store");
-    exit_file(engine, locked.id()).release()?;
     let exit = exit_file(engine, locked.id());
     locked.discard()?;
     exit.release()?;

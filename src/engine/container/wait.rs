@@ -115,7 +115,7 @@ pub(super) fn wait_for_exit(
     let state = &record.state;
     let process = PidFd::open(state.pid, state.pid_start)?;
     let conmon = PidFd::open(state.conmon_pid, state.conmon_start)?;
-    match exit_file(engine, &record.id).wait_with(process.as_ref(), conmon.as_ref(), timeout)? {
+    match exit_file(engine, &record.id).wait(process.as_ref(), conmon.as_ref(), timeout)? {
         Waited::Code(code) => Ok(Some(code)),
         Waited::TimedOut => Ok(None),
         // conmon was killed, and the process has ended since: its code will never be known.
