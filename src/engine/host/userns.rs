@@ -159,6 +159,7 @@ fn become_pause(mut ready: File, mut go: File, program: &CString, name: &CString
     let told = ready.write_all(&errno.to_ne_bytes());
     let mut byte = [0];
     if errno == 0 && told.is_ok() && go.read_exact(&mut byte).is_ok() {
+        cover_unified_cgroups();
         // stdio must not keep the caller's terminal or pipe open.
         if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
             let _ = nix::unistd::dup2_stdin(&null);
@@ -171,6 +172,19 @@ fn become_pause(mut ready: File, mut go: File, program: &CString, name: &CString
     }
     // SAFETY: _exit(2) ends this child without running the parent's exit handlers.
     unsafe { libc::_exit(1) }
+}
+
+/// Where a host mounts cgroups v1 and v2 side by side, hides the v2 tree in the new mount namespace: crun up to 1.8
+/// refuses to run with both (`libcrun_cgroup_enter`), and a user without systemd has no cgroup of their own in either.
+/// Failing is harmless: then another runtime has to be chosen.
+fn cover_unified_cgroups() {
+    use nix::mount::{MsFlags, mount};
+    let unified = "/sys/fs/cgroup/unified";
+    let is = |path: &str, kind| nix::sys::statfs::statfs(path).is_ok_and(|fs| fs.filesystem_type() == kind);
+    if is(unified, nix::sys::statfs::CGROUP2_SUPER_MAGIC) {
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let _ = mount(Some("tmpfs"), unified, Some("tmpfs"), flags, Some("size=4k,mode=555"));
+    }
 }
 
 /// The parent's side: writes the maps, lets the child go, records it once it has become `coracle-pause`.
