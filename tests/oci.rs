@@ -199,6 +199,31 @@ fn mounts() {
 }
 
 #[test]
+fn an_overlay_takes_the_writes() {
+    let bench = require!(bench());
+    let dir = |name: &str| {
+        let path = bench.dir.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    };
+    let (source, upper, work) = (dir("lower:x"), dir("upper"), dir("work"));
+    std::fs::write(source.join("f"), "host").unwrap();
+    let text = bench.says("cat /data/f; echo new > /data/f; cat /data/f", |s, r| {
+        let mut mount = MountSpec {
+            source: source.to_string_lossy().into_owned(),
+            target: "/data".into(),
+            ..MountSpec::default()
+        };
+        mount.bind.overlay = true;
+        s.mounts = vec![mount];
+        r.overlays.insert("/data".into(), (upper.clone(), work));
+    });
+    assert_eq!(text, "hostnew");
+    assert_eq!(std::fs::read_to_string(source.join("f")).unwrap(), "host");
+    assert!(upper.join("f").exists());
+}
+
+#[test]
 fn the_containers_own_files_and_init() {
     let bench = require!(bench());
     let file = |name: &str, text: &str| {

@@ -112,7 +112,7 @@ impl RunFlags {
             super::attach::detach_keys(keys)?;
             spec.detach_keys.clone_from(keys);
         }
-        spec.process.preserve_fds = self.descriptors.count()?;
+        spec.process.preserve_fds = self.descriptors.count();
         Ok(())
     }
 }

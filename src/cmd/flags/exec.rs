@@ -48,16 +48,9 @@ pub struct DescriptorArgs {
 }
 
 impl DescriptorArgs {
-    /// How many descriptors from 3 on.
-    ///
-    /// # Errors
-    /// `--preserve-fd`, which the runtimes' interface has no word for.
-    pub fn count(&self) -> Result<u32> {
-        if !self.preserve_fd.is_empty() {
-            return Err(super::later("--preserve-fd", "passing single descriptors")
-                .with_hint("--preserve-fds N passes descriptors 3 to N+2"));
-        }
-        Ok(self.preserve_fds.unwrap_or(0))
+    /// How many descriptors from 3 on are passed.
+    pub fn count(&self) -> u32 {
+        self.preserve_fds.unwrap_or(0)
     }
 }
 
@@ -79,7 +72,7 @@ impl ExecFlags {
             user: self.user.clone().unwrap_or_default(),
             terminal: self.tty,
             open_stdin: self.interactive,
-            preserve_fds: self.descriptors.count()?,
+            preserve_fds: self.descriptors.count(),
             ..ProcessSpec::default()
         })
     }

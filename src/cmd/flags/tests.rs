@@ -208,7 +208,6 @@ fn later_machinery_is_refused_in_one_sentence() {
         "--storage-opt size=1G x",
         "--use-api-socket x",
         "--isolation hyperv x",
-        "--preserve-fd 5 x",
         "--decryption-key k x",
         "--seccomp-policy image x",
     ] {

@@ -51,6 +51,9 @@ pub struct Resolved {
     /// Host directories of the mounts whose source the spec does not name, by their target: volumes (anonymous ones
     /// and the image's VOLUMEs too), images, overlays (`:O`). A bind mount listed here uses this path instead of its own.
     pub sources: BTreeMap<String, PathBuf>,
+    /// For mounts with the option `O`, by target: two empty directories of the container's own on one filesystem, for
+    /// what is written and for overlayfs. Not needed where the user named them.
+    pub overlays: BTreeMap<String, (PathBuf, PathBuf)>,
     /// `nodev`, `nosuid`, `noexec` where a bind mount's source lies on a filesystem mounted so (statfs(2)), by
     /// target. A rootless container must keep them; may stay empty for root.
     pub inherited_flags: BTreeMap<String, Vec<String>>,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn mounts(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved) -> Result<Vec<Mount>> {
     let mut list: Vec<Mount> = Vec::new();
     for asked in &spec.mounts {
-        place(&mut list, user_mount(asked, resolved)?);
+        place(&mut list, user_mount(asked, in_user_namespace(spec, host, resolved), resolved)?);
     }
     for extra in &resolved.extra_mounts {
         place(&mut list, extra.clone());
@@ -214,7 +214,7 @@ fn bound_devices(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved) ->
         .collect()
 }
 
-fn user_mount(asked: &MountSpec, resolved: &Resolved) -> Result<Mount> {
+fn user_mount(asked: &MountSpec, nested: bool, resolved: &Resolved) -> Result<Mount> {
     if !asked.target.starts_with('/') {
         return Err(Error::invalid(format!("the mount target {:?} is not an absolute path", asked.target)));
     }
@@ -223,7 +223,11 @@ fn user_mount(asked: &MountSpec, resolved: &Resolved) -> Result<Mount> {
         MountKind::Bind => {
             let source =
                 resolved.sources.get(target).cloned().unwrap_or_else(|| PathBuf::from(&asked.source));
-            bind(asked, source, resolved)
+            if asked.bind.overlay {
+                overlay(asked, &source, nested, resolved)
+            } else {
+                bind(asked, source, resolved)
+            }
         }
         MountKind::Volume | MountKind::Image => {
             let source = resolved.sources.get(target).cloned().ok_or_else(|| {
@@ -290,6 +294,46 @@ fn bind(asked: &MountSpec, source: PathBuf, resolved: &Resolved) -> Result<Mount
         out.set_uid_mappings(Some(linux::mappings(&uids)?)).set_gid_mappings(Some(linux::mappings(&gids)?));
     }
     Ok(out)
+}
+
+/// The option `O`: the source below, the container's writes in directories of its own. The runtime mounts it inside
+/// the container's mount namespace, so that nothing is left to unmount.
+fn overlay(asked: &MountSpec, source: &Path, nested: bool, resolved: &Resolved) -> Result<Mount> {
+    let named = |key: &str| asked.options.iter().find_map(|o| o.strip_prefix(key)).map(PathBuf::from);
+    let own = resolved.overlays.get(&asked.target);
+    let upper = named("upperdir=").or_else(|| own.map(|(upper, _)| upper.clone()));
+    let work = named("workdir=").or_else(|| own.map(|(_, work)| work.clone()));
+    let (Some(upper), Some(work)) = (upper, work) else {
+        return Err(Error::invalid(format!("the overlay at {} has not been prepared", asked.target)));
+    };
+    let mut options = vec![
+        format!("lowerdir={}", overlay_path(source, true)?),
+        format!("upperdir={}", overlay_path(&upper, false)?),
+        format!("workdir={}", overlay_path(&work, false)?),
+        "private".to_owned(),
+    ];
+    if nested {
+        // trusted.* attributes are not for user namespaces.
+        options.push("userxattr".to_owned());
+    }
+    let directory = |o: &&String| !o.starts_with("upperdir=") && !o.starts_with("workdir=");
+    options.extend(asked.options.iter().filter(directory).cloned());
+    Ok(mount(&asked.target, "overlay", "overlay", &refs(&options)))
+}
+
+/// A path as overlayfs's option text has it: a colon would begin another layer, a comma another option.
+fn overlay_path(path: &Path, is_lower: bool) -> Result<String> {
+    let text = path.to_str().ok_or_else(|| {
+        Error::invalid(format!("{} is not valid UTF-8 and cannot be part of an overlay", path.display()))
+    })?;
+    // Runtimes split and join options at commas, whatever stands before them.
+    if text.contains(',') {
+        return Err(Error::invalid(format!(
+            "an overlay cannot be made of {text:?}: the path contains a comma"
+        )));
+    }
+    let text = text.replace('\\', "\\\\");
+    Ok(if is_lower { text.replace(':', "\\:") } else { text })
 }
 
 fn propagation(mode: Propagation) -> &'static str {

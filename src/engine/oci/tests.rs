@@ -339,6 +339,30 @@ fn id_mapped_binds() {
 }
 
 #[test]
+fn overlays_over_a_host_directory() {
+    let with = |host: &HostFacts, options: &[&str], prepared: bool| {
+        let options = strings(options);
+        make(host, move |s, r| {
+            let mut mount =
+                MountSpec { source: "/s:1".into(), target: "/t".into(), options, ..MountSpec::default() };
+            mount.bind.overlay = true;
+            s.mounts = vec![mount];
+            if prepared {
+                r.overlays.insert("/t".into(), ("/c/upper".into(), "/c/work".into()));
+            }
+        })
+    };
+    let got = mount(&with(&root_host(), &[], true).unwrap(), "/t").unwrap();
+    let want = strings(&["lowerdir=/s\\:1", "upperdir=/c/upper", "workdir=/c/work", "private"]);
+    assert_eq!((got.0.as_str(), got.2), ("overlay", want));
+    assert!(has_option(&with(&user_host(), &[], true).unwrap(), "/t", "userxattr"));
+    let named = with(&root_host(), &["upperdir=/u", "workdir=/w"], false).unwrap();
+    assert!(has_option(&named, "/t", "upperdir=/u") && has_option(&named, "/t", "workdir=/w"));
+    assert!(with(&root_host(), &[], false).is_err());
+    assert!(with(&root_host(), &["upperdir=/a,b", "workdir=/w"], false).is_err());
+}
+
+#[test]
 fn read_only_roots() {
     let read_only = |tmpfs| {
         move |s: &mut ContainerSpec, _: &mut Resolved| (s.read_only, s.read_only_tmpfs) = (true, tmpfs)
