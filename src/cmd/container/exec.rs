@@ -52,12 +52,7 @@ pub struct ExecArgs {
     #[arg(long, short, value_name = "DIR", default_value = "", hide_default_value = true)]
     workdir: String,
     /// Container, command and its arguments
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CONTAINER COMMAND [ARG]"
-    )]
+    #[arg(required = true, trailing_var_arg = true, value_name = "CONTAINER COMMAND [ARG]")]
     words: Vec<String>,
 }
 

@@ -26,12 +26,7 @@ pub struct RunArgs {
     #[arg(long, action = clap::ArgAction::HelpLong)]
     help: Option<bool>,
     /// Image, then the command and its arguments
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        required = true,
-        value_name = "IMAGE [COMMAND [ARG…]]"
-    )]
+    #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE [COMMAND [ARG…]]")]
     argv: Vec<String>,
 }
 

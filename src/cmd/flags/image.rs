@@ -24,7 +24,7 @@ pub struct RegistryArgs {
     #[arg(long, value_name = "KEY")]
     pub decryption_key: Vec<String>,
     /// Accepted and ignored: signatures are policy.json's affair
-    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean, hide = true)]
+    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     pub disable_content_trust: Option<bool>,
 }
 

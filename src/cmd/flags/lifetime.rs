@@ -52,6 +52,9 @@ pub struct LifeArgs {
     /// Read the pod's ID from a file
     #[arg(long, value_name = "FILE")]
     pub pod_id_file: Option<PathBuf>,
+    /// Run the container before the others of its pod: always or once
+    #[arg(long, value_name = "WHEN")]
+    pub init_ctr: Option<String>,
     /// Start these containers first (may be repeated)
     #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
     pub requires: Vec<String>,
@@ -105,6 +108,9 @@ impl LifeArgs {
         spec.runtime = self.container_runtime.clone().unwrap_or_default();
         if self.pod.is_some() || self.pod_id_file.is_some() {
             return Err(super::later("--pod", "pods"));
+        }
+        if self.init_ctr.is_some() {
+            return Err(super::later("--init-ctr", "pods"));
         }
         if !self.requires.is_empty() {
             return Err(super::later("--requires", "dependencies between containers"));

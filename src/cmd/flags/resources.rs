@@ -84,17 +84,17 @@ pub struct CreateResourceArgs {
     /// cgroup v2 file and what is written into it (may be repeated)
     #[arg(long, value_name = "FILE=VALUE")]
     pub cgroup_conf: Vec<String>,
-    /// Windows only
-    #[arg(long, value_name = "NUMBER", hide = true)]
+    /// Windows only (refused)
+    #[arg(long, value_name = "NUMBER")]
     pub cpu_count: Option<i64>,
-    /// Windows only
-    #[arg(long, value_name = "PERCENT", hide = true)]
+    /// Windows only (refused)
+    #[arg(long, value_name = "PERCENT")]
     pub cpu_percent: Option<i64>,
-    /// Windows only
-    #[arg(long, value_name = "SIZE", hide = true)]
+    /// Windows only (refused)
+    #[arg(long, value_name = "SIZE")]
     pub io_maxbandwidth: Option<String>,
-    /// Windows only
-    #[arg(long, value_name = "NUMBER", hide = true)]
+    /// Windows only (refused)
+    #[arg(long, value_name = "NUMBER")]
     pub io_maxiops: Option<u64>,
     /// Resource Director Technology class
     #[arg(long, value_name = "NAME")]

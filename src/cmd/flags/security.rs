@@ -44,8 +44,8 @@ pub struct SecurityArgs {
     /// Directory bound into the container's chroots (may be repeated)
     #[arg(long, value_name = "DIR")]
     pub chrootdirs: Vec<String>,
-    /// Windows only
-    #[arg(long, value_name = "NAME", hide = true)]
+    /// Windows only: anything but "default" is refused
+    #[arg(long, value_name = "NAME")]
     pub isolation: Option<String>,
 }
 

@@ -16,6 +16,7 @@ pub mod list;
 pub mod logs;
 mod names;
 mod namespaces;
+mod overlays;
 mod prepare;
 pub mod prune;
 pub mod remove;

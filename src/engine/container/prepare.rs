@@ -3,7 +3,7 @@
 //! The image is untrusted: whatever is read or made in its root goes by descriptor and never leaves it, and only
 //! regular files of bounded size are read (design: security rules).
 
-use super::{copy_up, facts, namespaces, volumes};
+use super::{copy_up, facts, namespaces, overlays, volumes};
 use crate::engine::conmon::{RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::process;
@@ -337,7 +337,15 @@ fn mount_sources(
             }
             MountKind::Bind => {
                 let source = bind_source(engine, mount)?;
-                if mount.bind.chown {
+                let named = mount.options.iter().any(|o| o.starts_with("upperdir="));
+                if mount.bind.overlay && !named {
+                    let made = overlays::fresh(engine, &resolved.id, resolved.overlays.len(), &source)?;
+                    if mount.bind.chown {
+                        std::os::unix::fs::chown(&made.0, Some(owner.0), Some(owner.1))
+                            .map_err(|e| Error::io("chown", &made.0, e))?;
+                    }
+                    resolved.overlays.insert(mount.target.clone(), made);
+                } else if mount.bind.chown {
                     std::os::unix::fs::lchown(&source, Some(owner.0), Some(owner.1))
                         .map_err(|e| Error::io("chown", &source, e))?;
                 }
@@ -359,9 +367,6 @@ fn mount_sources(
 /// The source of a bind, made if docker's `-v` wants that.
 fn bind_source(engine: &Engine, mount: &MountSpec) -> Result<PathBuf> {
     let source = engine.config.env.cwd.join(&mount.source);
-    if mount.bind.overlay {
-        return Err(Error::unsupported("the mount option O (overlay) is not supported yet"));
-    }
     match fs::metadata(&source) {
         Ok(_) => fs::canonicalize(&source).map_err(|e| Error::io("find", &source, e)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && mount.bind.create_source => {

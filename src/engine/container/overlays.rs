@@ -1,0 +1,28 @@
+//! The directories behind mounts with the option `O`: what the container writes over a host directory, until its next
+//! start. They lie in the store's directory of the container and go with it.
+
+use crate::engine::{Engine, Error, Result};
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+/// Two new, empty directories for the `number`th overlay of the container `id`: for its writes, which looks like
+/// `source` from outside, and for overlayfs itself.
+pub(super) fn fresh(engine: &Engine, id: &str, number: usize, source: &Path) -> Result<(PathBuf, PathBuf)> {
+    let dir = engine.store.container_dir(id)?.join("overlays").join(number.to_string());
+    match fs::remove_dir_all(&dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &dir, e)),
+        _ => {}
+    }
+    let (upper, work) = (dir.join("upper"), dir.join("work"));
+    for path in [&upper, &work] {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(path).map_err(|e| Error::io("mkdir", path, e))?;
+    }
+    // The merged directory shows the upper one's owner and mode.
+    let meta = fs::metadata(source).map_err(|e| Error::io("stat", source, e))?;
+    chown(&upper, Some(meta.uid()), Some(meta.gid())).map_err(|e| Error::io("chown", &upper, e))?;
+    fs::set_permissions(&upper, fs::Permissions::from_mode(meta.mode() & 0o7777))
+        .map_err(|e| Error::io("chmod", &upper, e))?;
+    Ok((upper, work))
+}
