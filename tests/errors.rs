@@ -207,7 +207,7 @@ fn names_and_states() {
     sandbox.coracle(["exec", "one", "true"]).run().stderr_has("not running");
 }
 
-/// The command in a mount namespace in which these programs of /usr/bin do not exist.
+/// The command in a mount namespace in which these system programs do not exist.
 fn without(sandbox: &Sandbox, programs: &[&str], arguments: &[&str]) -> Cmd {
     let hidden: PathBuf = sandbox.mkdir("work/hidden");
     for program in programs {
@@ -218,7 +218,8 @@ fn without(sandbox: &Sandbox, programs: &[&str], arguments: &[&str]) -> Cmd {
         }
     }
     let script = format!(
-        "mount --make-rprivate / && mount -t overlay none -o lowerdir={}:/usr/bin /usr/bin && exec \"$@\"",
+        "mount --make-rprivate / && mount -t overlay none -o lowerdir={0}:/usr/sbin /usr/sbin && \
+         mount -t overlay none -o lowerdir={0}:/usr/bin /usr/bin && exec \"$@\"",
         hidden.display()
     );
     let inner = sandbox.coracle(arguments.iter().copied());

@@ -137,14 +137,22 @@ fn processes(base: &str, pauses: &BTreeSet<i32>) -> Vec<(i32, String)> {
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         if command.contains(base) {
             found.push((pid, command));
-        } else if fs::read_link(entry.path().join("ns/mnt"))
-            .is_ok_and(|namespace| !spared.contains(&namespace))
-            && fs::read_to_string(entry.path().join("mountinfo")).is_ok_and(|mounts| mounts.contains(base))
+        } else if let Ok(mounts) = fs::read_to_string(entry.path().join("mountinfo"))
+            // Not a mere copy of the host's mounts, which the pause process of another test may have.
+            && root_mount(&mounts) != own
+            && mounts.contains(base)
         {
             found.push((pid, format!("{command} (in a container of the sandbox)")));
         }
     }
     found
+}
+
+/// What is mounted at `/`, without the numbers in front, which differ from namespace to namespace.
+fn root_mount(table: &str) -> String {
+    let mut lines = table.lines().map(|line| line.splitn(4, ' ').nth(3).unwrap_or_default());
+    let root = lines.find(|line| line.split(' ').nth(1) == Some("/"));
+    root.map(|line| line.split(" - ").last().unwrap_or_default().to_owned()).unwrap_or_default()
 }
 
 /// Mount points below the sandbox in a process's namespace, but for the store's mount of its own directory.
