@@ -60,7 +60,7 @@ const SERIES: &[&[&str]] = &[
     &["rm", "-f", "second"],
     &["rm", "-f", "-t", "0", "third"],
     &["tag", "lab/busybox", "lab/other"],
-    &["untag", "lab/other"],
+    &["untag", "lab/busybox", "lab/other"],
     &["rmi", "lab/multi"],
 ];
 
@@ -75,6 +75,7 @@ fn visit(sandbox: &Sandbox, point: &str) -> bool {
         }
         killed = true;
         // The next commands understand what is there,
+        eprintln!("killed at {point} in {}", argv.join(" "));
         sandbox.coracle(["ps", "-a"]).ok().stdout_has("first");
         sandbox.coracle(["images"]).ok().stdout_has("lab/busybox");
         // and do the same thing to its end, unless it is done already.

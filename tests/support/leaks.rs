@@ -119,12 +119,7 @@ fn owned_by(pid: i32, uid: u32) -> bool {
 
 /// Processes that name the sandbox in their arguments, or that live in a mount namespace made of its files.
 fn processes(base: &str, pauses: &BTreeSet<i32>) -> Vec<(i32, String)> {
-    let own = fs::read_link("/proc/self/ns/mnt").ok();
-    let spared: Vec<_> = pauses
-        .iter()
-        .filter_map(|pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok())
-        .chain(own)
-        .collect();
+    let own = root_mount(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
