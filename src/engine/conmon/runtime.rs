@@ -178,6 +178,16 @@ impl Runtime {
         }
     }
 
+    /// Removes what crun or runc keep of a container whose processes have ended, without a process of theirs (20 ms): the
+    /// cgroups of `cgroup_path`, as `config.json` named it for the manager cgroupfs (empty: none), and the state directory,
+    /// which is ours alone. `false`: something is left, or this runtime is another one: [`Runtime::delete`] it.
+    pub fn delete_ended(&self, id: &str, cgroup_path: &str) -> bool {
+        let state = self.root.join(id);
+        matches!(self.kind, RuntimeKind::Crun | RuntimeKind::Runc)
+            && (cgroup_path.is_empty() || remove_cgroups(Path::new("/sys/fs/cgroup"), cgroup_path, is_cgroupfs))
+            && std::fs::remove_dir_all(state).is_ok()
+    }
+
     /// What the runtime knows of a container; `None` if it does not know it.
     pub fn state(&self, id: &str) -> Result<Option<RuntimeState>> {
         match self.call(&["state", id]) {
@@ -230,6 +240,36 @@ fn cgroups_are_hybrid() -> bool {
     let has_controllers =
         || std::fs::read("/sys/fs/cgroup/unified/cgroup.controllers").is_ok_and(|text| !text.is_empty());
     !is_v2("/sys/fs/cgroup") && is_v2("/sys/fs/cgroup/unified") && has_controllers()
+}
+
+/// cgroup v1 or v2 (linux/magic.h).
+fn is_cgroupfs(path: &Path) -> bool {
+    const MAGIC: [u32; 2] = [0x0027_e0eb, 0x6367_7270];
+    rustix::fs::statfs(path).is_ok_and(|s| u32::try_from(s.f_type).is_ok_and(|kind| MAGIC.contains(&kind)))
+}
+
+/// Removes the cgroup `path` from every hierarchy (v1: a directory each below `root`; v2: `root` itself). `false` if none
+/// was there, or one has children or processes.
+fn remove_cgroups(root: &Path, path: &str, is_hierarchy: fn(&Path) -> bool) -> bool {
+    // `slice:prefix:name` is systemd's affair.
+    if path.contains(':') || path.split('/').any(|part| part == "..") {
+        return false;
+    }
+    let mut hierarchies = vec![root.to_owned()];
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            hierarchies.push(entry.path());
+        }
+    }
+    let mut removed = false;
+    for hierarchy in hierarchies.into_iter().filter(|hierarchy| is_hierarchy(hierarchy)) {
+        match std::fs::remove_dir(hierarchy.join(path.trim_start_matches('/'))) {
+            Ok(()) => removed = true,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => return false,
+        }
+    }
+    removed
 }
 
 /// crun's start: the container's process reads one byte from `exec.fifo`, which it holds open (crun `src/libcrun/status.c`,
@@ -312,6 +352,22 @@ mod tests {
         assert_eq!(e.kind(), ErrorKind::MissingProgram);
         assert_eq!(e.to_string(), "OCI runtime /no/such/crun is not installed");
         assert!(missing("crun").hint().unwrap().contains("package crun"));
+    }
+
+    #[test]
+    fn cgroups_are_removed_from_every_hierarchy_or_left_to_the_runtime() {
+        let root = tempfile::tempdir().unwrap();
+        for hierarchy in ["memory", "pids"] {
+            std::fs::create_dir_all(root.path().join(hierarchy).join("coracle/x")).unwrap();
+        }
+        std::fs::create_dir(root.path().join("cpu")).unwrap();
+        assert!(!remove_cgroups(root.path(), "/machine.slice:coracle:x", |_| true));
+        assert!(!remove_cgroups(root.path(), "/../x", |_| true));
+        assert!(remove_cgroups(root.path(), "/coracle/x", |_| true));
+        assert!(!root.path().join("memory/coracle/x").exists() && root.path().join("pids/coracle").exists());
+        assert!(!remove_cgroups(root.path(), "/coracle/x", |_| true), "nothing was there");
+        std::fs::create_dir_all(root.path().join("memory/coracle/y/child")).unwrap();
+        assert!(!remove_cgroups(root.path(), "/coracle/y", |_| true));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod prepare;
 pub mod prune;
 pub mod remove;
 pub mod restart;
+mod seccomp_cache;
 mod settle;
 pub mod start;
 pub mod stop;

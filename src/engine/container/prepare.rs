@@ -3,7 +3,7 @@
 //! The image is untrusted: whatever is read or made in its root goes by descriptor and never leaves it, and only
 //! regular files of bounded size are read (design: security rules).
 
-use super::{copy_up, facts, namespaces, overlays, volumes};
+use super::{copy_up, facts, namespaces, overlays, seccomp_cache, volumes};
 use crate::engine::conmon::{RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::process;
@@ -29,6 +29,8 @@ pub(super) struct Prepared {
     pub cgroups_path: String,
     /// Who makes that cgroup.
     pub cgroup_manager: CgroupManager,
+    /// Where the seccomp program the runtime is about to compile is to be kept.
+    pub compiled: Option<PathBuf>,
 }
 
 /// More of /etc/passwd or /etc/group than this is nobody's user database.
@@ -72,12 +74,13 @@ pub(super) fn prepare(
     resolved.files = system_files(engine, run_dir, spec, &host, &resolved, &passwd, &group)?;
     shared_memory(engine, spec, &mut resolved)?;
     mount_sources(engine, root, spec, (uid, gid), &mut resolved)?;
-    let config = oci::spec(spec, &host, &resolved)?;
+    let mut config = oci::spec(spec, &host, &resolved)?;
+    let compiled = seccomp_cache::apply(engine, runtime, &mut config);
     let text =
         serde_json::to_vec(&config).map_err(|e| Error::corrupt("encode config.json").with_source(e))?;
     atomic::write(&run_dir.config(), &text, 0o600, Durability::None)?;
-    tracing::debug!("bundle of {id} for {} is written", runtime.name);
-    Ok(Prepared { rootfs, cgroups_path: resolved.cgroups_path, cgroup_manager: host.cgroup_manager })
+    let cgroup_manager = host.cgroup_manager;
+    Ok(Prepared { rootfs, cgroups_path: resolved.cgroups_path, cgroup_manager, compiled })
 }
 
 fn mount_root(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<PathBuf> {

@@ -28,7 +28,7 @@ pub(super) fn settle(engine: &Engine, locked: &Locked) -> Result<Option<Record>>
             locked.save(&record.state)?;
         }
         crate::failpoint!("cleanup.after-state");
-        teardown(engine, &record.id, &record.state)?;
+        clear(engine, &record.id, &record.state, true)?;
         record.stored = record.state.status;
     } else if !record.state.status.is_live() && has_run_dir(engine, &record.id) {
         undo_start(engine, &record.id, &record.state)?;
@@ -74,7 +74,7 @@ pub(super) fn undo_start(engine: &Engine, id: &str, state: &ContainerState) -> R
     {
         fd.wait(Some(KILL_TIMEOUT))?;
     }
-    teardown(engine, id, state)
+    clear(engine, id, state, false)
 }
 
 /// A PID from a file may be anybody's by now; a container's process still sits in its bundle's mount namespace, which
@@ -84,15 +84,22 @@ fn belongs_to(pid: u32, id: &str) -> bool {
     table.contains(id) || fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|c| c.contains(id))
 }
 
-/// Removes what an ended run needs no more: the runtime's state, mounts, the bundle. The runtime's part takes a process
-/// and mostly waits, so the unmounting is done beside it.
-pub(super) fn teardown(engine: &Engine, id: &str, state: &ContainerState) -> Result<()> {
+/// Removes what a run needs no more: the runtime's state, mounts, the bundle. `ended`: its first process was seen to
+/// end, so there is nothing to kill.
+fn clear(engine: &Engine, id: &str, state: &ContainerState, ended: bool) -> Result<()> {
     let runtime = runtime_of(engine, state);
-    let (deleted, unmounted) = std::thread::scope(|scope| {
-        let deletion = scope.spawn(|| runtime.and_then(|runtime| runtime.delete(id, true)));
-        let unmounted = if in_store(state) { unmount(engine, id) } else { Ok(()) };
-        (deletion.join().unwrap_or(Ok(())), unmounted)
-    });
+    let by_hand = ended && runtime.as_ref().is_ok_and(|runtime| runtime.delete_ended(id, &state.cgroup_path));
+    let unmount = || if in_store(state) { unmount(engine, id) } else { Ok(()) };
+    let (deleted, unmounted) = if by_hand {
+        (Ok(()), unmount())
+    } else {
+        // A process of its own, which mostly waits: the unmounting is done beside it.
+        std::thread::scope(|scope| {
+            let deletion = scope.spawn(|| runtime.and_then(|runtime| runtime.delete(id, true)));
+            let unmounted = unmount();
+            (deletion.join().unwrap_or(Ok(())), unmounted)
+        })
+    };
     crate::failpoint!("cleanup.after-unmount");
     unmounted?;
     if let Err(e) = deleted {

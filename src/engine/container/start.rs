@@ -4,7 +4,7 @@
 //! has the runtime create the process), record, attach, go. The bundle directory is there from the first step to the end of
 //! the clean-up, so an interruption at any point is seen and undone by [`super::settle`].
 
-use super::prepare;
+use super::{prepare, seccomp_cache};
 use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
 use crate::engine::conmon::{
@@ -146,7 +146,13 @@ fn run(
     attach(&run_dir)?;
     runtime.start(id, launched.pid, false)?;
     crate::failpoint!("start.after-start");
-    mark_running(locked, record, options.keep_restart_count)
+    mark_running(locked, record, options.keep_restart_count)?;
+    if let Some(path) = prepared.compiled
+        && let Err(e) = seccomp_cache::keep(&runtime, id, &path)
+    {
+        tracing::debug!("keep the compiled seccomp profile: {e}");
+    }
+    Ok(())
 }
 
 fn mark_running(locked: &Locked, record: &mut Record, keep_restart_count: bool) -> Result<()> {
