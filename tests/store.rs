@@ -6,12 +6,14 @@ use std::path::Path;
 
 use coracle::engine::Digest;
 use coracle::engine::store::{
-    BigData, ImageRecord, LayerCompression, MountOptions, NewContainer, NewImage, NewLayer, Store,
-    StoreOptions, random_id,
+    BigData, ImageRecord, LayerCompression, MountOptions, NewContainer, NewImage, NewLayer, StagedLayer,
+    Store, StoreOptions, diff, random_id,
 };
 use serde_json::json;
 
-use crate::support::{Entry, Sandbox, Tarball, busybox_tar, host_architecture, program, require, store};
+use crate::support::{
+    Entry, Kind, Sandbox, Tarball, busybox_tar, host_architecture, program, require, store,
+};
 
 fn open(sandbox: &Sandbox, driver: &str) -> Store {
     let options = StoreOptions {
@@ -63,6 +65,15 @@ fn unpack(
         gids: vec![0],
         ..NewLayer::default()
     };
+    (staged, layer)
+}
+
+/// The same by the product's own reader.
+fn apply(store: &Store, tar: &[u8], parent: Option<String>) -> (StagedLayer, NewLayer) {
+    let staged = store.stage_layer().unwrap();
+    let split = fs::File::create(staged.tar_split_path()).unwrap();
+    let applied = diff::apply(tar, staged.dir(), split, &store.apply_options().unwrap()).unwrap();
+    let layer = NewLayer::from_applied(random_id().unwrap(), parent, &applied);
     (staged, layer)
 }
 
@@ -570,4 +581,89 @@ fn a_reader_settles_what_a_dead_writer_left() {
     assert!(store.layer(&top).is_err());
     assert_eq!(store.image(&kept.id).unwrap().names, ["localhost/lab/kept:1"]);
     assert_eq!(store::problems(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn every_driver_shows_the_same_files() {
+    let mut seen = Vec::new();
+    let fuse = program("fuse-overlayfs").map(|p| format!("overlay.mount_program={}", p.display()));
+    for (driver, option) in [("overlay", None), ("vfs", None), ("overlay", fuse.ok())] {
+        let sandbox = require!(Sandbox::root());
+        let store = open_with(&sandbox, |o| {
+            o.driver = Some(driver.into());
+            o.driver_opts = option.iter().cloned().collect();
+        });
+        let base = Tarball::of([
+            Entry::dir("./").mode(0o711),
+            Entry::dir("a"),
+            Entry::file("a/gone", "1"),
+            Entry::file("a/kept", "22").mode(0o4755).owner(3, 4),
+            Entry::dir("b"),
+            Entry::file("b/below", "333"),
+            Entry::file("one", "4444"),
+            Entry::hardlink("two", "one"),
+            Entry::symlink("link", "/a"),
+            Entry::new("pipe", Kind::Fifo),
+        ]);
+        let top = Tarball::of([
+            Entry::whiteout("a", "gone"),
+            Entry::dir("b"),
+            Entry::opaque("b"),
+            Entry::file("b/above", "55555"),
+            Entry::file("link", "no link any more"),
+        ]);
+        let base = apply(&store, &base.finish(), None);
+        let top = apply(&store, &top.finish(), Some(base.1.id.clone()));
+        let id = top.1.id.clone();
+        let new = NewImage { id: random_id().unwrap(), top_layer: Some(id.clone()), ..NewImage::default() };
+        let image = store.commit_image(vec![base, top], new).unwrap();
+        let container = store.create_container(container(&image.id, true)).unwrap();
+        let root = store.mount(&container.id, &MountOptions::default()).unwrap();
+        let mut files = Vec::new();
+        describe(&root, &root, &mut files);
+        files.sort();
+        assert!(files.iter().any(|f| f.starts_with("b/above ")), "{files:#?}");
+        assert!(
+            !files.iter().any(|f| f.contains("gone") || f.contains("below") || f.contains(".wh.")),
+            "{files:#?}"
+        );
+        seen.push(files);
+        let mut again = Vec::new();
+        store.layer_diff_tar(&id, &mut again).unwrap();
+        assert_eq!(Some(Digest::sha256(&again)), store.layer(&id).unwrap().diff_digest, "{driver}");
+        store.delete_container(&container.id).unwrap();
+        store.delete_image(&image.id).unwrap();
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0], seen[2]);
+}
+
+/// Every file below a directory: name, mode, owner, size, links, target.
+fn describe(root: &Path, directory: &Path, out: &mut Vec<String>) {
+    let mut line = |path: &Path| {
+        let meta = fs::symlink_metadata(path).unwrap();
+        let size = if meta.is_dir() { 0 } else { meta.size() };
+        let links = if meta.is_dir() { 0 } else { meta.nlink() };
+        let target = fs::read_link(path).unwrap_or_default();
+        let name = path.strip_prefix(root).unwrap().display();
+        out.push(format!(
+            "{name} {:o} {}:{} {size} {links} {}",
+            meta.mode(),
+            meta.uid(),
+            meta.gid(),
+            target.display()
+        ));
+        meta.is_dir()
+    };
+    line(directory);
+    let mut directories = Vec::new();
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => directories.push(entry.path()),
+            false => drop(line(&entry.path())),
+        }
+    }
+    for directory in directories {
+        describe(root, &directory, out);
+    }
 }

@@ -148,10 +148,14 @@ impl Store {
             label: "",
         };
         let works = mount::overlay(&merged, &overlay).and_then(|()| {
-            // Deleting what lies below needs whiteouts, which some backing file systems do not have.
-            let deleted = fs::remove_dir(merged.join("sub")).map_err(|e| Error::io("rmdir", &merged, e));
+            // Deleting what lies below needs whiteouts, making it anew needs extended attributes of a kind that some
+            // backing file systems do not have.
+            let sub = merged.join("sub");
+            let used = fs::remove_dir(&sub)
+                .and_then(|()| fs::create_dir(&sub))
+                .map_err(|e| Error::io("replace a directory in", &merged, e));
             mount::detach(&merged)?;
-            deleted
+            used
         });
         file::remove_tree(&base)?;
         match works {
