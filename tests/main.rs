@@ -16,6 +16,7 @@ mod cves;
 mod errors;
 mod flags;
 mod foreign;
+mod generated_docs;
 mod hello;
 mod killpoints;
 mod kit;

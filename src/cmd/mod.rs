@@ -4,6 +4,7 @@
 //! calls the engine and renders. A command stands once in [`Command`] or in the enum of its noun, and once in the
 //! match beside it. Only this module prints, exits, and reads environment and argv.
 
+pub mod completion;
 pub mod container;
 pub mod context;
 pub mod failure;
@@ -63,6 +64,7 @@ pub struct Cli {
 enum Command {
     Attach(container::attach::AttachArgs),
     Create(container::create::CreateArgs),
+    Completion(system::completion::CompletionArgs),
     Exec(container::exec::ExecArgs),
     Logs(container::logs::LogsArgs),
     /// Work with containers
@@ -99,6 +101,7 @@ impl Command {
         match self {
             Self::Attach(args) => container::attach::run(cx, args),
             Self::Create(args) => container::create::run(cx, args),
+            Self::Completion(args) => system::completion::run(cx, args),
             Self::Exec(args) => container::exec::run(cx, args),
             Self::Logs(args) => container::logs::run(cx, args),
             Self::Container(command) => command.run(cx),
@@ -144,6 +147,9 @@ pub fn command() -> clap::Command {
 
 /// Runs one command line and returns its exit code.
 pub fn main() -> ExitCode {
+    if completion::answer() {
+        return ExitCode::SUCCESS;
+    }
     let parsed = switches::with_values(command())
         .try_get_matches_from(std::env::args_os())
         .and_then(|matches| Cli::from_arg_matches(&matches));

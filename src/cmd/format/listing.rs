@@ -33,6 +33,9 @@ pub enum Json<R> {
     Only(fn(&R) -> Value),
 }
 
+/// Finds an object's labels.
+pub type Labels<R> = fn(&R) -> BTreeMap<String, String>;
+
 /// Everything listable about an object.
 pub struct Listing<R: 'static> {
     /// Names the type in messages about unknown fields.
@@ -40,7 +43,7 @@ pub struct Listing<R: 'static> {
     /// The fields.
     pub columns: &'static [Column<R>],
     /// What `{{.Label "x"}}` looks in.
-    pub labels: Option<fn(&R) -> BTreeMap<String, String>>,
+    pub labels: Option<Labels<R>>,
 }
 
 /// A format the user chose, parsed and checked.

@@ -27,17 +27,16 @@ pub fn run(cx: &Context, args: InfoArgs) -> Result<Exit> {
     let info = Info::gather(cx.engine()?)?;
     cx.print(match args.format.as_deref() {
         None => yaml(&to_value(&info.podman)),
-        Some(format) => render(&info, format)?,
+        Some(format) => {
+            render(&Value::joined("Info", [to_value(&info.podman), to_value(&info.docker)]), format)?
+        }
     })?;
     Ok(Exit::OK)
 }
 
 /// podman's report, and docker's fields beside it.
-#[derive(Serialize)]
 struct Info {
-    #[serde(flatten)]
     podman: Podman,
-    #[serde(flatten)]
     docker: Docker,
 }
 

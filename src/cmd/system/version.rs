@@ -2,7 +2,7 @@
 
 use crate::cmd::format::human;
 use crate::cmd::format::listing::unescape;
-use crate::cmd::format::template::{self, Template, to_value};
+use crate::cmd::format::template::{self, Template, Value, to_value};
 use crate::cmd::{Context, Exit};
 use crate::engine::{Error, Result};
 use clap::Args;
@@ -21,7 +21,7 @@ pub fn run(cx: &Context, args: VersionArgs) -> Result<Exit> {
     let report = Report::new();
     cx.print(match args.format.as_deref() {
         None => report.text(),
-        Some(format) => render(&report, format)?,
+        Some(format) => render(&to_value(&report), format)?,
     })?;
     Ok(Exit::OK)
 }
@@ -30,12 +30,11 @@ pub fn run(cx: &Context, args: VersionArgs) -> Result<Exit> {
 ///
 /// # Errors
 /// [`crate::engine::ErrorKind::Invalid`] with Go's message.
-pub fn render<T: Serialize>(data: &T, format: &str) -> Result<String> {
-    let value = to_value(data);
+pub fn render(value: &Value, format: &str) -> Result<String> {
     if format.trim() == "json" {
-        return Ok(template::to_json_pretty(&value, 2) + "\n");
+        return Ok(template::to_json_pretty(value, 2) + "\n");
     }
-    let executed = Template::parse(&unescape(format)).and_then(|template| template.execute(&value));
+    let executed = Template::parse(&unescape(format)).and_then(|template| template.execute(value));
     let text = executed.map_err(|e| Error::invalid(e.0))?;
     Ok(if text.ends_with('\n') { text } else { text + "\n" })
 }
@@ -165,15 +164,16 @@ mod tests {
             (r"{{.Client.Os}}\n", "linux\n".to_owned()),
         ];
         for (format, expected) in cases {
-            assert_eq!(render(&report, format).unwrap(), expected);
+            assert_eq!(render(&to_value(&report), format).unwrap(), expected);
         }
         assert!(
-            render(&report, "{{.Nope}}")
+            render(&to_value(&report), "{{.Nope}}")
                 .unwrap_err()
                 .to_string()
                 .contains("can't evaluate field Nope in type *Report")
         );
-        let json: serde_json::Value = serde_json::from_str(&render(&report, "json").unwrap()).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&render(&to_value(&report), "json").unwrap()).unwrap();
         assert_eq!(json["Client"]["Version"], version);
     }
 }

@@ -78,7 +78,7 @@ pub struct Struct {
 }
 
 /// A field, or a method when its value is [`Value::Method`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Field {
     /// As templates and JSON write it.
     pub name: &'static str,
@@ -113,6 +113,17 @@ impl Value {
         let entries =
             entries.into_iter().map(|(k, v)| (Rc::from(k.as_str()), Value::from(v.as_str()))).collect();
         Value::Map(Rc::new(Map { element: Element::Str, entries }))
+    }
+
+    /// One struct with the fields of several, in their order.
+    pub fn joined(name: &'static str, parts: impl IntoIterator<Item = Value>) -> Value {
+        let mut fields = Vec::new();
+        for part in parts {
+            if let Value::Struct(part) = part {
+                fields.extend(part.fields.iter().cloned());
+            }
+        }
+        Value::Struct(Rc::new(Struct { name, fields }))
     }
 
     /// A method.
