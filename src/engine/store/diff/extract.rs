@@ -10,7 +10,7 @@ use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::engine::host::rooted;
@@ -31,6 +31,7 @@ pub struct Extractor<'a> {
     root: BorrowedFd<'a>,
     /// The root's own value for `force_mask`.
     root_override: Option<String>,
+    told_of_loss: bool,
     /// On vfs: what this layer has brought, which its own whiteouts spare. Keyed hashes.
     brought: HashSet<u64>,
     keys: RandomState,
@@ -46,6 +47,7 @@ impl<'a> Extractor<'a> {
             metadata,
             root,
             root_override: None,
+            told_of_loss: false,
             brought: HashSet::new(),
             keys: RandomState::new(),
         }
@@ -69,7 +71,7 @@ impl<'a> Extractor<'a> {
         let dir = self.parents.get(parent)?;
         match mark {
             Some(Mark::Aufs) => return Ok(()),
-            Some(Mark::Opaque) => return self.opaque(entry, &dir),
+            Some(Mark::Opaque) => return self.opaque(&dir),
             Some(Mark::Whiteout(deleted)) => return self.whiteout(entry, dir, deleted),
             None => {}
         }
@@ -145,6 +147,9 @@ impl<'a> Extractor<'a> {
             }
             // The whiteout deletes what the layers below have; this layer's directory must go on hiding it.
             opaque |= there.is_some_and(|s| is_whiteout(&s));
+            if let Some(there) = &there {
+                self.tell_of_loss(&dir, name, there);
+            }
             remove(&dir, name)?;
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -215,9 +220,7 @@ impl<'a> Extractor<'a> {
             match rustix::fs::linkat(from.fd(), target_name, dir.change(), name, AtFlags::empty()) {
                 Ok(()) => break,
                 Err(Errno::EXIST) => {
-                    let same = |a: rustix::fs::Stat, b: rustix::fs::Stat| {
-                        (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
-                    };
+                    let same = |a: Stat, b: Stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
                     match (stat(&dir, name)?, stat(&from, target_name)?) {
                         (Some(a), Some(b)) if same(a, b) => break,
                         (_, None) => return Err(refuse(&dir, "does not exist")),
@@ -299,7 +302,7 @@ impl<'a> Extractor<'a> {
         }
     }
 
-    fn opaque(&mut self, _entry: &Entry, dir: &Rc<Dir>) -> Result<()> {
+    fn opaque(&mut self, dir: &Rc<Dir>) -> Result<()> {
         if self.options.whiteouts == Whiteouts::Raw {
             return self.delete_others(dir.path.clone());
         }
@@ -318,8 +321,24 @@ impl<'a> Extractor<'a> {
     /// Removes what stands in an entry's place. Whatever was cached may lead elsewhere now.
     fn replace(&mut self, dir: Rc<Dir>, name: &[u8]) -> Result<Rc<Dir>> {
         let dir = self.reopen(dir)?;
+        if let Some(there) = stat(&dir, name)? {
+            self.tell_of_loss(&dir, name, &there);
+        }
         remove(&dir, name)?;
         Ok(dir)
+    }
+
+    /// A file's contents are where the tar would be made from again. docker and podman refuse such a layer.
+    fn tell_of_loss(&mut self, dir: &Dir, name: &[u8], there: &Stat) {
+        let kind = FileType::from_raw_mode(there.st_mode);
+        let has_contents = kind.is_dir() || kind.is_file() && there.st_size > 0;
+        if has_contents && self.options.whiteouts != Whiteouts::Raw && !self.told_of_loss {
+            self.told_of_loss = true;
+            let path = dir.join(name);
+            tracing::warn!(
+                "{path} is in a layer more than once; the image can be used, but not pushed or saved"
+            );
+        }
     }
 
     fn reopen(&mut self, dir: Rc<Dir>) -> Result<Rc<Dir>> {
@@ -359,7 +378,7 @@ impl<'a> Extractor<'a> {
         while let Some(path) = todo.pop() {
             let (parent, name) = split(&path);
             let parent = self.parents.get(parent)?;
-            let is_dir = |s: rustix::fs::Stat| FileType::from_raw_mode(s.st_mode).is_dir();
+            let is_dir = |s: Stat| FileType::from_raw_mode(s.st_mode).is_dir();
             if !path.is_empty() && !stat(&parent, name)?.is_some_and(is_dir) {
                 continue;
             }

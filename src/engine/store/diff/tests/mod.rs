@@ -11,6 +11,8 @@ use super::*;
 use archive::{Item, gzip, tar};
 
 mod archive;
+mod hostile;
+mod roundtrip;
 
 /// A layer's directory below a directory of its own, so that what escapes lands beside it.
 struct Layer {
