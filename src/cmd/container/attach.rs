@@ -1,7 +1,7 @@
 //! `coracle attach`.
 
 use super::streams::{Ended, Plan, detach_keys, exit, leave_by};
-use crate::cmd::{Context, Exit};
+use crate::cmd::{Context, Exit, flags};
 use crate::engine::container::attach::{End, attach};
 use crate::engine::{Error, Result};
 use clap::Args;
@@ -12,18 +12,14 @@ use clap::Args;
 /// command. The exit code is the container's.
 #[derive(Debug, Args)]
 pub struct AttachArgs {
-    /// Keys that detach from the container, a comma-separated list; empty: none
-    #[arg(long, value_name = "KEYS", allow_hyphen_values = true)]
-    detach_keys: Option<String>,
+    #[command(flatten)]
+    joined: flags::attach::AttachArgs,
     /// The container that was created last
     #[arg(long, short)]
     latest: bool,
     /// Do not attach standard input
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
-    no_stdin: std::primitive::bool,
-    /// Pass signals on to the container, unless it has a terminal
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true")]
-    sig_proxy: std::primitive::bool,
+    #[arg(long)]
+    no_stdin: bool,
     /// Name or ID
     #[arg(required_unless_present = "latest", conflicts_with = "latest")]
     container: Option<String>,
@@ -35,10 +31,10 @@ pub fn run(cx: &Context, args: AttachArgs) -> Result<Exit> {
     let id = one(cx, args.container.as_deref())?;
     let record = engine.state.load(&id)?;
     let spec = record.spec()?;
-    let keys = detach_keys(cx, args.detach_keys.as_deref(), &spec.detach_keys)?;
+    let keys = detach_keys(cx, args.joined.detach_keys.as_deref(), &spec.detach_keys)?;
     let plan = Plan {
         stdin: !args.no_stdin && spec.process.open_stdin,
-        signals: args.sig_proxy,
+        signals: args.joined.sig_proxy.unwrap_or(true),
         ..Plan::new(&keys)?
     };
     let mut attached = attach(engine, &id)?;

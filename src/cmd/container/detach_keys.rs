@@ -1,41 +1,7 @@
-//! The keys that detach from a container: parsing `ctrl-p,ctrl-q`, and finding them in what is typed.
-
-use crate::engine::{Error, Result};
+//! The keys that detach from a container, found in what is typed. [`crate::cmd::flags::attach::detach_keys`] reads them.
 
 /// What docker and podman detach by.
 pub const DEFAULT: &str = "ctrl-p,ctrl-q";
-
-/// The bytes of a comma-separated list of keys, each a single character or `ctrl-` and one of `a`-`z`, `@`, `[`, `\`, `]`,
-/// `^`, `_` (docker attach(1), `--detach-keys`). An empty text disables detaching.
-pub fn parse(text: &str) -> Result<Vec<u8>> {
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    text.split(',').map(|key| byte(key).ok_or_else(|| unknown(text, key))).collect()
-}
-
-fn byte(key: &str) -> Option<u8> {
-    if let [character] = key.as_bytes() {
-        return Some(*character);
-    }
-    let control = key.strip_prefix("ctrl-").or_else(|| key.strip_prefix("CTRL-"))?;
-    match control.as_bytes() {
-        [c @ (b'a'..=b'z' | b'A'..=b'Z')] => Some(c.to_ascii_lowercase() - b'a' + 1),
-        b"@" => Some(0),
-        b"[" => Some(27),
-        b"\\" => Some(28),
-        b"]" => Some(29),
-        b"^" => Some(30),
-        b"_" => Some(31),
-        _ => None,
-    }
-}
-
-fn unknown(text: &str, key: &str) -> Error {
-    Error::invalid(format!("invalid detach keys {text:?}: unknown key {key:?}")).with_hint(
-        "a comma-separated list of single characters and ctrl-VALUE, VALUE one of a-z @ [ \\ ] ^ _",
-    )
-}
 
 /// Looks for the keys in a stream. Keys that may be the beginning of the sequence are held back until it is clear.
 #[derive(Debug)]
@@ -75,20 +41,8 @@ impl Detector {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_are_written_as_in_docker() {
-        assert_eq!(parse(DEFAULT).unwrap(), [16, 17]);
-        assert_eq!(parse("ctrl-x,a").unwrap(), [24, b'a']);
-        assert_eq!(parse("ctrl-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_").unwrap(), [0, 27, 28, 29, 30, 31]);
-        assert!(parse("").unwrap().is_empty());
-        for bad in ["ctrl-", "ctrl-pq", "xy", "a,,b", "ctrl-1"] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn the_sequence_is_found_across_reads_and_the_rest_goes_through() {

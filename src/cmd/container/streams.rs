@@ -4,6 +4,7 @@
 //! and window sizes on to it. The terminal is raw only inside [`Plan::run`], whichever way that is left.
 
 use super::detach_keys::{self, Detector};
+use crate::cmd::flags;
 use crate::cmd::{Context, Exit};
 use crate::engine::conmon::{PACKET, Stream};
 use crate::engine::container::attach::Attached;
@@ -35,7 +36,7 @@ pub struct Plan {
     pub stdout: bool,
     /// Its standard error to ours.
     pub stderr: bool,
-    /// Bytes of the detach keys; see [`detach_keys::parse`].
+    /// Bytes of the detach keys; see [`flags::attach::detach_keys`].
     pub detach_keys: Vec<u8>,
     /// Signals we get are the container's (`--sig-proxy`). Never with a terminal, whose keys send signals inside.
     pub signals: bool,
@@ -44,7 +45,7 @@ pub struct Plan {
 impl Plan {
     /// All three streams and the default keys.
     pub fn new(detach_keys: &str) -> Result<Self> {
-        let detach_keys = detach_keys::parse(detach_keys)?;
+        let detach_keys = flags::attach::detach_keys(detach_keys)?;
         Ok(Self { stdin: true, stdout: true, stderr: true, detach_keys, signals: true })
     }
 

@@ -10,7 +10,7 @@ use crate::engine::conmon::{self, ExecChild, ExecConmon, ExecLaunch, ExecPipes, 
 use crate::engine::host::process;
 use crate::engine::host::rooted;
 use crate::engine::oci::user;
-use crate::engine::spec::{ContainerSpec, User};
+use crate::engine::spec::{ContainerSpec, ProcessSpec, User};
 use crate::engine::state::{Record, Status};
 use crate::engine::{Context, Engine, Error, Result};
 use rustix::fs::{Mode, OFlags};
@@ -24,16 +24,8 @@ use std::path::Path;
 /// What to execute, and how.
 #[derive(Debug, Default)]
 pub struct ExecOptions {
-    /// Program and arguments.
-    pub command: Vec<String>,
-    /// `NAME=VALUE`, over the container's environment.
-    pub env: Vec<String>,
-    /// `name`, `uid`, `user:group`; empty: the container's.
-    pub user: String,
-    /// Empty: the container's.
-    pub workdir: String,
-    /// It gets a terminal.
-    pub terminal: bool,
+    /// Command, environment over the container's, user and directory (empty: the container's), terminal.
+    pub process: ProcessSpec,
     /// The terminal's first size: rows, columns.
     pub size: Option<(u16, u16)>,
     /// Its stdin is ours, otherwise /dev/null.
@@ -126,14 +118,17 @@ fn spawn(
         id: &record.id,
         session: &id,
         dir: &dir,
-        terminal: options.terminal,
+        terminal: options.process.terminal,
         stdin: options.stdin,
         preserved: &options.preserved,
     };
-    let (holder, attached, pid, start) = if options.terminal || options.detach {
+    let (holder, attached, pid, start) = if options.process.terminal || options.detach {
         let conmon = ExecConmon::spawn(&conmon::find(&engine.config)?, &launch, !options.detach)?;
-        let attached =
-            if options.detach { None } else { Some(Attached::connect(dir.clone(), options.terminal, None)?) };
+        let attached = if options.detach {
+            None
+        } else {
+            Some(Attached::connect(dir.clone(), options.process.terminal, None)?)
+        };
         let (pid, start) = (conmon.pid(), conmon.pid_start());
         (Holder::Conmon(conmon), attached, pid, start)
     } else {
@@ -144,7 +139,16 @@ fn spawn(
     crate::failpoint!("exec.after-spawn");
     remember(&dir, options, pid, start)?;
     let container = record.id.clone();
-    Ok(Session { id, attached, holder, container, runtime, dir, terminal: options.terminal, over: false })
+    Ok(Session {
+        id,
+        attached,
+        holder,
+        container,
+        runtime,
+        dir,
+        terminal: options.process.terminal,
+        over: false,
+    })
 }
 
 /// The runtime as our child, with pipes.
@@ -240,9 +244,9 @@ impl Drop for Unfinished {
 
 fn remember(dir: &RunDir, options: &ExecOptions, holder: u32, holder_start: u64) -> Result<()> {
     let record = SessionRecord {
-        command: options.command.clone(),
-        user: options.user.clone(),
-        terminal: options.terminal,
+        command: options.process.command.clone(),
+        user: options.process.user.clone(),
+        terminal: options.process.terminal,
         holder,
         holder_start,
     };
@@ -300,17 +304,21 @@ fn process(
     let bytes = fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
     let config: Config = serde_json::from_slice(&bytes)
         .map_err(|e| Error::corrupt(format!("parse {}", path.display())).with_source(e))?;
-    let own_user = options.user.is_empty();
+    let own_user = options.process.user.is_empty();
     let spec = if own_user && !options.privileged { &ContainerSpec::default() } else { record.spec()? };
-    let user =
-        if own_user { None } else { Some(lookup(record.state.pid, &options.user, &spec.process.groups)?) };
+    let user = if own_user {
+        None
+    } else {
+        Some(lookup(record.state.pid, &options.process.user, &spec.process.groups)?)
+    };
     let wanted = Wanted {
-        command: &options.command,
-        env: &options.env,
-        workdir: &options.workdir,
+        command: &options.process.command,
+        env: &options.process.env,
+        unset: &options.process.unset_env,
+        workdir: &options.process.workdir,
         user: user.as_ref(),
         keep_home: spec.process.env.iter().any(|e| e.starts_with("HOME=")),
-        terminal: options.terminal,
+        terminal: options.process.terminal,
         size: options.size,
         privileged: if options.privileged { Some(bounding_set()?) } else { None },
         cap_add: &spec.security.cap_add,

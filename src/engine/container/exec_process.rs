@@ -12,6 +12,8 @@ pub(super) struct Wanted<'a> {
     pub command: &'a [String],
     /// `NAME=VALUE`, over the container's.
     pub env: &'a [String],
+    /// Names to take out of it.
+    pub unset: &'a [String],
     /// Empty: the container's.
     pub workdir: &'a str,
     /// Another identity than the container's process has.
@@ -90,6 +92,7 @@ fn env(container: &Map<String, Value>, wanted: &Wanted<'_>) -> Result<Vec<String
         }
         set(&mut env, name, value);
     }
+    env.retain(|entry| !wanted.unset.iter().any(|name| entry.split('=').next() == Some(name)));
     Ok(env)
 }
 
@@ -173,6 +176,9 @@ mod tests {
         let process = derive(&container(), &wanted).unwrap();
         assert_eq!(process["env"], json!(["PATH=/sbin", "HOME=/home/u", "A=2", "TERM=xterm", "B=x=y"]));
         assert_eq!(process["user"], json!({"uid": 1000, "gid": 1000, "additionalGids": [1000], "umask": 18}));
+        let unset = words(&["A"]);
+        let less = derive(&container(), &Wanted { env: &[], unset: &unset, ..wanted.clone() }).unwrap();
+        assert_eq!(less["env"], json!(["PATH=/bin", "HOME=/home/u", "TERM=xterm"]));
         let kept = derive(&container(), &Wanted { keep_home: true, ..wanted }).unwrap();
         assert_eq!(kept["env"][1], "HOME=/root");
     }

@@ -6,6 +6,7 @@ use super::data::{
 };
 use crate::cmd::format::template::GoTime;
 use crate::engine::conmon::RunDir;
+use crate::engine::container::exec::sessions;
 use crate::engine::spec::{
     BlkioDevice, ContainerSpec, IdMapping, MountKind, MountSpec, NamespaceMode, Propagation, Rlimit,
     UserNamespace,
@@ -54,7 +55,7 @@ pub(super) fn container(engine: &Engine, record: &Record, sizes: bool) -> Result
         app_armor_profile: spec.security.apparmor.clone(),
         effective_caps: effective,
         bounding_caps: bounding,
-        exec_ids: names_in(&run.exec_sessions()),
+        exec_ids: sessions(engine, &record.id).into_iter().map(|(id, _)| id).collect(),
         graph_driver: graph_driver(engine, &stored, &state.mountpoint),
         size_rw,
         size_root_fs,
@@ -83,13 +84,6 @@ fn existing(path: &Path) -> String {
 
 fn base_name(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).to_owned()
-}
-
-fn names_in(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
-    names.sort();
-    names
 }
 
 fn measure(engine: &Engine, record: &Record) -> Result<(Option<u64>, Option<u64>)> {
