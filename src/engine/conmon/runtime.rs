@@ -184,7 +184,8 @@ impl Runtime {
     pub fn delete_ended(&self, id: &str, cgroup_path: &str) -> bool {
         let state = self.root.join(id);
         matches!(self.kind, RuntimeKind::Crun | RuntimeKind::Runc)
-            && (cgroup_path.is_empty() || remove_cgroups(Path::new("/sys/fs/cgroup"), cgroup_path, is_cgroupfs))
+            && (cgroup_path.is_empty()
+                || remove_cgroups(Path::new("/sys/fs/cgroup"), cgroup_path, is_cgroupfs))
             && std::fs::remove_dir_all(state).is_ok()
     }
 

@@ -1,15 +1,25 @@
 //! The directories behind mounts with the option `O`: what the container writes over a host directory, until its next
-//! start. They lie in the store's directory of the container and go with it.
+//! start. They lie in the store's directory of the container and go with it; those of a container without an image, which
+//! the store does not know, in its bundle.
 
+use crate::engine::spec::ContainerSpec;
 use crate::engine::{Engine, Error, Result};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// Two new, empty directories for the `number`th overlay of the container `id`: for its writes, which looks like
-/// `source` from outside, and for overlayfs itself.
-pub(super) fn fresh(engine: &Engine, id: &str, number: usize, source: &Path) -> Result<(PathBuf, PathBuf)> {
-    let dir = engine.store.container_dir(id)?.join("overlays").join(number.to_string());
+/// Where a container's overlays are.
+pub(super) fn base(engine: &Engine, run_dir: &Path, id: &str, spec: &ContainerSpec) -> Result<PathBuf> {
+    match spec.image.rootfs {
+        Some(_) => Ok(run_dir.to_owned()),
+        None => engine.store.container_dir(id),
+    }
+}
+
+/// Two new, empty directories for the `number`th overlay: for the container's writes, which looks like `source` from
+/// outside, and for overlayfs itself.
+pub(super) fn fresh(base: &Path, number: usize, source: &Path) -> Result<(PathBuf, PathBuf)> {
+    let dir = base.join("overlays").join(number.to_string());
     match fs::remove_dir_all(&dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &dir, e)),
         _ => {}

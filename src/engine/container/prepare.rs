@@ -73,7 +73,7 @@ pub(super) fn prepare(
     };
     resolved.files = system_files(engine, run_dir, spec, &host, &resolved, &passwd, &group)?;
     shared_memory(engine, spec, &mut resolved)?;
-    mount_sources(engine, root, spec, (uid, gid), &mut resolved)?;
+    mount_sources(engine, run_dir.path(), root, spec, (uid, gid), &mut resolved)?;
     let mut config = oci::spec(spec, &host, &resolved)?;
     let compiled = seccomp_cache::apply(engine, runtime, &mut config);
     let text =
@@ -326,6 +326,7 @@ fn init_program(engine: &Engine, spec: &ContainerSpec) -> Result<Option<PathBuf>
 /// Host directories behind the mounts; new volumes are filled from the image.
 fn mount_sources(
     engine: &Engine,
+    bundle: &Path,
     root: BorrowedFd<'_>,
     spec: &ContainerSpec,
     owner: (u32, u32),
@@ -342,7 +343,11 @@ fn mount_sources(
                 let source = bind_source(engine, mount)?;
                 let named = mount.options.iter().any(|o| o.starts_with("upperdir="));
                 if mount.bind.overlay && !named {
-                    let made = overlays::fresh(engine, &resolved.id, resolved.overlays.len(), &source)?;
+                    let made = overlays::fresh(
+                        &overlays::base(engine, bundle, &resolved.id, spec)?,
+                        resolved.overlays.len(),
+                        &source,
+                    )?;
                     if mount.bind.chown {
                         std::os::unix::fs::chown(&made.0, Some(owner.0), Some(owner.1))
                             .map_err(|e| Error::io("chown", &made.0, e))?;

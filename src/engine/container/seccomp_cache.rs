@@ -29,7 +29,11 @@ pub(super) fn apply(engine: &Engine, runtime: &Runtime, spec: &mut Spec) -> Opti
     if profile.listener_path().is_some() {
         return None;
     }
-    let path = engine.state.run_state().join("seccomp").join(key(&runtime.path, &serde_json::to_vec(profile).ok()?)?);
+    let path = engine
+        .state
+        .run_state()
+        .join("seccomp")
+        .join(key(&runtime.path, &serde_json::to_vec(profile).ok()?)?);
     let mut annotations = spec.annotations().clone().unwrap_or_default();
     if annotations.keys().any(|name| name.starts_with("run.oci.seccomp")) {
         return None;

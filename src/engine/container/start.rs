@@ -4,9 +4,9 @@
 //! has the runtime create the process), record, attach, go. The bundle directory is there from the first step to the end of
 //! the clean-up, so an interruption at any point is seen and undone by [`super::settle`].
 
-use super::{prepare, seccomp_cache};
 use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
+use super::{prepare, seccomp_cache};
 use crate::engine::conmon::{
     self, CgroupManager as Manager, Launch, LogTarget, Preserved, RunDir, Runtime, launch,
 };
