@@ -11,6 +11,7 @@ use clap::Args;
 /// Connects standard input, output and error to a running container's. Output from before is not repeated: see the logs
 /// command. The exit code is the container's.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct AttachArgs {
     #[command(flatten)]
     joined: flags::attach::AttachArgs,
