@@ -14,7 +14,7 @@ use clap::Args;
 #[group(skip)]
 pub struct AttachArgs {
     #[command(flatten)]
-    joined: flags::attach::AttachArgs,
+    joined: flags::attach::TerminalArgs,
     /// The container that was created last
     #[arg(long, short)]
     latest: bool,

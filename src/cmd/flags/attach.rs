@@ -7,7 +7,7 @@ use clap::Args;
 /// Detaching and signals.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Terminal")]
-pub struct AttachArgs {
+pub struct TerminalArgs {
     /// Keys that detach, as ctrl-p,ctrl-q; "" for none
     #[arg(long, value_name = "KEYS")]
     pub detach_keys: Option<String>,

@@ -48,7 +48,7 @@ pub struct RunFlags {
     #[arg(short, long, help_heading = "Terminal")]
     pub detach: bool,
     #[command(flatten)]
-    pub attach: super::attach::AttachArgs,
+    pub attach: super::attach::TerminalArgs,
     /// Remove the image, too, unless something else uses it
     #[arg(long, help_heading = "Life")]
     pub rmi: bool,
