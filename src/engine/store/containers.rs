@@ -142,21 +142,29 @@ impl Store {
     pub fn delete_container(&self, id: &str) -> Result<()> {
         check_id(id)?;
         let mut layers = Layers::lock(self)?;
-        let containers = Containers::lock(self)?;
         let Some(container) = file::found(self.container(id))? else {
             return self.remove_container_dirs(id);
         };
-        // The layer first: as long as the container is recorded, a deletion that broke off can be repeated.
+        let pending = Pending::Removal { id: id.to_owned(), layer: container.layer.clone() };
+        let note = Note::write(self, &pending)?;
         let trash = layers.delete(std::slice::from_ref(&container.layer))?;
         failpoint!("rm.layer-deleted");
         self.remove_container_dirs(id)?;
-        let mut records = Records::load(&self.layout.containers_json(container.location))?;
-        records.remove(id);
-        containers.save(container.location, &records)?;
+        self.forget_container(id)?;
         failpoint!("rm.container-forgotten");
-        drop((containers, layers));
+        note.done();
+        drop(layers);
         drop(trash);
         Ok(())
+    }
+
+    /// Removes the record alone; no error if there is none. The caller holds the layers' lock.
+    pub(super) fn forget_container(&self, id: &str) -> Result<()> {
+        let containers = Containers::lock(self)?;
+        let Some(container) = file::found(self.container(id))? else { return Ok(()) };
+        let mut records = Records::load(&self.layout.containers_json(container.location))?;
+        records.remove(id);
+        containers.save(container.location, &records)
     }
 
     pub(super) fn remove_container_dirs(&self, id: &str) -> Result<()> {

@@ -180,14 +180,17 @@ impl Store {
         }
         let stands_on = image.mapped_layers.iter().chain(&image.top_layer);
         let mut notes = Vec::new();
-        for layer in stands_on.clone() {
+        // An image without layers has its directory to lose.
+        let none = "0".to_owned();
+        let noted = stands_on.clone().chain(stands_on.clone().next().is_none().then_some(&none));
+        for layer in noted {
             let pending = Pending::Drop { image: image.id.clone(), layer: layer.clone() };
             notes.push(Note::write(self, &pending)?);
         }
         images.records.remove(&image.id);
         images.save()?;
         failpoint!("rmi.image-forgotten");
-        file::remove_tree(&self.layout.images.join(&image.id))?;
+        self.remove_image_dir(&image.id)?;
         let mut removed = Vec::new();
         let mut trash = Vec::new();
         for layer in stands_on {
@@ -199,6 +202,13 @@ impl Store {
         drop((images, layers));
         drop(trash);
         Ok(removed)
+    }
+}
+
+impl Store {
+    pub(super) fn remove_image_dir(&self, id: &str) -> Result<()> {
+        check_id(id)?;
+        file::remove_tree(&self.layout.images.join(id))
     }
 }
 

@@ -194,8 +194,14 @@ impl<'s> Layers<'s> {
                         self.store.remove_container_dirs(id)?;
                     }
                 }
+                Pending::Removal { id, layer } => {
+                    drop(self.delete(std::slice::from_ref(layer))?);
+                    self.store.remove_container_dirs(id)?;
+                    self.store.forget_container(id)?;
+                }
                 Pending::Drop { image, layer } => {
                     if super::file::found(self.store.image(image))?.is_none() {
+                        self.store.remove_image_dir(image)?;
                         let chain = self.unused_chain(layer)?;
                         drop(self.delete(&chain)?);
                     }
@@ -373,18 +379,22 @@ impl<'s> Layers<'s> {
             return Ok(trash);
         }
         let mut mounts = Mounts::lock(store)?;
-        for id in ids {
+        for id in ids.iter().filter(|id| is_directory_name(id)) {
             // A mount may be there without a count too.
             store.unstack(id)?;
             mounts.set(id, Path::new(""), 0)?;
             store.discard_layer_dir(id, &trash.path)?;
             file::remove_file(&store.layout.tar_split(id))?;
-            if check_id(id).is_ok() {
-                file::remove_tree(&store.layout.layers.join(id))?;
-            }
+            file::remove_tree(&store.layout.layers.join(id))?;
         }
         Ok(trash)
     }
+}
+
+/// What others recorded as a layer's ID is a path to be deleted: it must be one name, and none of the driver's own.
+fn is_directory_name(id: &str) -> bool {
+    !matches!(id, "" | "l" | "staging" | "tempdirs" | "dir")
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 /// IDs become paths: nothing but what upstream makes.
@@ -425,6 +435,23 @@ impl Store {
         match self.driver {
             Driver::Overlay => self.overlay_discard(id, trash),
             Driver::Vfs => self.vfs_discard(id, trash),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_layers_are_deleted() {
+        assert!(is_directory_name(&"a".repeat(64)) && is_directory_name("layer-1"));
+        for bad in ["", ".", "..", "l", "staging", "a/b", "../x", "/"] {
+            assert!(!is_directory_name(bad), "{bad}");
+        }
+        assert!(check_id(&"a".repeat(64)).is_ok());
+        for bad in ["", "../../etc", &"A".repeat(64), &"a".repeat(63)] {
+            assert!(check_id(bad).is_err(), "{bad}");
         }
     }
 }

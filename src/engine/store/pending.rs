@@ -28,6 +28,13 @@ pub(super) enum Pending {
         /// Its layer.
         layer: String,
     },
+    /// A container and its layer that are being deleted.
+    Removal {
+        /// The container.
+        id: String,
+        /// Its layer.
+        layer: String,
+    },
     /// A layer on which a deleted image stood; nothing to do if the image is still recorded.
     Drop {
         /// The image.
@@ -42,6 +49,7 @@ impl Pending {
         match self {
             Self::Layer { id } => format!("layer-{id}"),
             Self::Container { id, layer } => format!("container-{id}-{layer}"),
+            Self::Removal { id, layer } => format!("removal-{id}-{layer}"),
             Self::Drop { image, layer } => format!("drop-{image}-{layer}"),
         }
     }
@@ -52,6 +60,7 @@ impl Pending {
         match next()?.as_str() {
             "layer" => Some(Self::Layer { id: next()? }),
             "container" => Some(Self::Container { id: next()?, layer: next()? }),
+            "removal" => Some(Self::Removal { id: next()?, layer: next()? }),
             "drop" => Some(Self::Drop { image: next()?, layer: next()? }),
             _ => None,
         }
@@ -117,6 +126,7 @@ mod tests {
         for pending in [
             Pending::Layer { id: "a1".into() },
             Pending::Container { id: "c".into(), layer: "d".into() },
+            Pending::Removal { id: "c".into(), layer: "d".into() },
             Pending::Drop { image: "1".into(), layer: "2".into() },
         ] {
             assert_eq!(Pending::parse(&pending.file_name()), Some(pending));
