@@ -26,6 +26,10 @@ pub struct CreateRequest {
 /// [`ErrorKind::Conflict`] when the name is taken; whatever of the request is invalid.
 pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
     let CreateRequest { mut spec, replace } = request;
+    // What a killed command left keeps images and names in use.
+    if let Err(e) = remove::repair(engine) {
+        tracing::debug!("repair: {e}");
+    }
     absolutize(engine, &mut spec);
     let host = facts::host_facts(engine, &spec);
     let config = match &spec.image.rootfs {
@@ -38,10 +42,11 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
     if replace && !spec.name.is_empty() {
         replace_old(engine, &spec.name)?;
     }
+    volumes::name_anonymous(&mut spec)?;
     let created = jiff::Timestamp::now();
     let locked = claim(engine, &mut spec, created)?;
     let id = locked.id().to_owned();
-    match build(engine, &locked, &mut spec, created, &host) {
+    match build(engine, &locked, &spec, created, &host) {
         Ok(()) => {
             if let Some(syncer) = locked.syncer() {
                 syncer.run()?;
@@ -52,9 +57,6 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
             // The first failure is the one to tell.
             if let Err(e) = remove::finish(engine, locked) {
                 tracing::debug!("undo the creation of {id}: {e}");
-            }
-            for volume in volumes::anonymous(&spec) {
-                let _ = volumes::remove(engine, &volume);
             }
             Err(error)
         }
@@ -127,12 +129,11 @@ fn finish_interrupted(engine: &Engine, name: &str, conflict: Error) -> Result<()
 fn build(
     engine: &Engine,
     locked: &Locked,
-    spec: &mut ContainerSpec,
+    spec: &ContainerSpec,
     created: jiff::Timestamp,
     host: &HostFacts,
 ) -> Result<()> {
     volumes::make_anonymous(engine, spec)?;
-    locked.rewrite_spec(spec, created)?;
     crate::failpoint!("create.after-volumes");
     for owner in namespaces::owners(spec) {
         remove::note_user(&engine.state.lock(&owner)?, locked.id())?;

@@ -1,12 +1,16 @@
 //! Listing and finding containers.
 
 use super::filter::Filters;
+use super::remove::repair;
 use crate::engine::state::Record;
 use crate::engine::{Engine, Error, Result};
 
 /// All containers that pass `filters`, oldest first.
 pub fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Record>> {
-    let records = engine.state.list()?;
+    let (records, unfinished) = engine.state.list_with_unfinished()?;
+    if unfinished && let Err(e) = repair(engine) {
+        tracing::debug!("repair: {e}");
+    }
     if filters.is_empty() {
         return Ok(records);
     }

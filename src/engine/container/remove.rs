@@ -117,7 +117,16 @@ pub(super) fn finish(engine: &Engine, mut locked: Locked) -> Result<()> {
     }
     delete_from_store(engine, &id)?;
     exit_file(engine, &id).release()?;
-    locked.discard()
+    let spec = locked.spec();
+    locked.discard()?;
+    // Of a create, volumes that nobody used; of a remove, those that go with a `--rm` container. Whether the remove was
+    // to take volumes is not known any more, so others stay.
+    for volume in spec.iter().flat_map(volumes::anonymous) {
+        if spec.as_ref().is_some_and(|spec| spec.remove) || volumes::is_unused(engine, &volume) {
+            volumes::remove(engine, &volume)?;
+        }
+    }
+    Ok(())
 }
 
 fn delete_from_store(engine: &Engine, id: &str) -> Result<()> {
@@ -188,20 +197,20 @@ fn in_use(record: &Record, dependents: &[String]) -> Error {
     .with_hint("remove them first, or give --depend")
 }
 
-/// Removes what interrupted creates and removes left, and bundles without a container. Returns how many.
+/// Removes what interrupted creates and removes left, and bundles without a container. Returns how many. Two directory
+/// listings when there is nothing to do.
 pub fn repair(engine: &Engine) -> Result<usize> {
-    let mut repaired = 0;
-    for id in engine.state.unfinished()? {
-        if let Some(locked) = engine.state.try_lock(&id)?
+    let unfinished = engine.state.unfinished()?;
+    let orphans = engine.state.orphaned_run_dirs()?;
+    for id in &unfinished {
+        if let Some(locked) = engine.state.try_lock(id)?
             && locked.read()?.is_none()
         {
             finish(engine, locked)?;
-            repaired += 1;
         }
     }
-    for id in engine.state.orphaned_run_dirs()? {
-        undo_start(engine, &id, &ContainerState::default())?;
-        repaired += 1;
+    for id in &orphans {
+        undo_start(engine, id, &ContainerState::default())?;
     }
-    Ok(repaired)
+    Ok(unfinished.len() + orphans.len())
 }

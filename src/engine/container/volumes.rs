@@ -24,12 +24,18 @@ pub(super) fn copy_up_mark(engine: &Engine, name: &str) -> PathBuf {
     dir(engine, name).join("copy-up")
 }
 
-/// Names and makes a volume for every mount that has none.
-pub(super) fn make_anonymous(engine: &Engine, spec: &mut ContainerSpec) -> Result<()> {
+/// Names a volume for every mount that has none.
+pub(super) fn name_anonymous(spec: &mut ContainerSpec) -> Result<()> {
     for mount in spec.mounts.iter_mut().filter(|m| m.kind == MountKind::Volume && m.source.is_empty()) {
-        let name = new_id()?;
-        make(engine, &name, !mount.options.iter().any(|o| o == "nocopy"))?;
-        mount.source = name;
+        mount.source = new_id()?;
+    }
+    Ok(())
+}
+
+/// Makes the volumes of [`name_anonymous`].
+pub(super) fn make_anonymous(engine: &Engine, spec: &ContainerSpec) -> Result<()> {
+    for mount in spec.mounts.iter().filter(|m| is_anonymous(m)) {
+        make(engine, &mount.source, !mount.options.iter().any(|o| o == "nocopy"))?;
     }
     Ok(())
 }
@@ -54,6 +60,11 @@ pub(super) fn anonymous(spec: &ContainerSpec) -> Vec<String> {
 
 fn is_anonymous(mount: &MountSpec) -> bool {
     mount.kind == MountKind::Volume && crate::engine::state::is_id(&mount.source)
+}
+
+/// Whether no container has used it yet.
+pub(super) fn is_unused(engine: &Engine, name: &str) -> bool {
+    fs::symlink_metadata(copy_up_mark(engine, name)).is_ok()
 }
 
 /// Removes a volume. The container's processes wrote into it, so it is walked without following links.

@@ -73,9 +73,10 @@ impl Locked {
         atomic::write(&self.dir.join("spec.json"), &bytes, 0o600, Durability::None)
     }
 
-    /// Completes the spec of a container that is being made (volume names); final once it is published.
-    pub fn rewrite_spec(&self, spec: &ContainerSpec, created: jiff::Timestamp) -> Result<()> {
-        self.write_spec(&StoredSpec { version: 1, created, spec })
+    /// The spec alone, of a container that need not be complete; `None` when it cannot be read.
+    pub fn spec(&self) -> Option<ContainerSpec> {
+        let bytes = read_optional(&self.dir.join("spec.json")).ok().flatten()?;
+        serde_json::from_slice::<StoredSpec<ContainerSpec>>(&bytes).ok().map(|stored| stored.spec)
     }
 
     pub(super) fn claimed(&mut self, name: &str) {

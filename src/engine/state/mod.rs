@@ -152,18 +152,25 @@ impl State {
 
     /// All containers, as they are now, oldest first. Specs are read only where a caller asks for them.
     pub fn list(&self) -> Result<Vec<Record>> {
+        self.list_with_unfinished().map(|(records, _)| records)
+    }
+
+    /// [`State::list`], and whether there is anything [`State::unfinished`] would name.
+    pub fn list_with_unfinished(&self) -> Result<(Vec<Record>, bool)> {
         let world = World::now(self).with_exits_listed();
         let mut records = Vec::new();
+        let mut unfinished = false;
         for (parent, ephemeral) in [(self.persistent(), false), (self.ephemeral(), true)] {
             for id in ids_in(&parent)? {
                 let dir = parent.join(&id);
-                if let Some(record) = Record::read(self, &id, dir, ephemeral, &world)? {
-                    records.push(record);
+                match Record::read(self, &id, dir, ephemeral, &world)? {
+                    Some(record) => records.push(record),
+                    None => unfinished = true,
                 }
             }
         }
         records.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
-        Ok(records)
+        Ok((records, unfinished))
     }
 
     /// IDs of directories without `state.json`: an interrupted create or remove, or one under way (then its lock
