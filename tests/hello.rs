@@ -5,9 +5,11 @@ use crate::support::{Sandbox, require};
 #[test]
 fn says_hello_without_a_registry() {
     for sandbox in require!(Sandbox::both()) {
-        sandbox.coracle(["run", "--rm", "coracle/hello"]).ok().stdout_has("Hello from Coracle!");
+        for name in ["coracle/hello", "localhost/coracle/hello"] {
+            sandbox.coracle(["run", "--rm", name]).ok().stdout_has("Hello from Coracle!");
+        }
         // Now it is in the store.
-        for name in ["coracle/hello", "localhost/coracle/hello:latest"] {
+        for name in ["coracle/hello", "docker.io/coracle/hello:latest"] {
             sandbox.coracle(["run", "--rm", name]).ok().stdout_has("Hello from Coracle!").stderr_is_empty();
         }
     }
