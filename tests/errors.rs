@@ -43,7 +43,7 @@ fn the_command_line() {
             ),
             (&["run"], 125, &[]),
             (&["stop"], 1, &["at least one"]),
-            (&["ps", "--format", "{{.Nonsense}}"], 1, &["nonsense"]),
+            (&["info", "--format", "{{.Nonsense}}"], 1, &["nonsense"]),
             (&["-H", "tcp://example.org:2375", "ps"], 1, &["tcp://example.org:2375"]),
         ],
     );
@@ -193,7 +193,7 @@ fn names_and_states() {
             (&["logs", "nosuch"], 1, &["no such container", "nosuch"]),
             (&["exec", "nosuch", "true"], 125, &["no such container", "nosuch"]),
             (&["inspect", "nosuch"], 1, &["no such", "nosuch"]),
-            (&["rmi", "lab/busybox"], 1, &["lab/busybox"]),
+            (&["rmi", "lab/busybox"], 1, &["in use", "one"]),
             (&["run", "--rm", "-v", "/no/such/source:/mnt", "lab/busybox"], 125, &["/no/such/source"]),
             (
                 &["run", "--rm", "--mount", "type=bind,src=/no/such/source,dst=/mnt", "lab/busybox"],

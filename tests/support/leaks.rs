@@ -166,6 +166,10 @@ fn all_mounts(base: &str, process: &str) -> Vec<String> {
 fn of_containers(directory: &Path, depth: u32, found: &mut Vec<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
+        // Compiled filters, named by what they were compiled from: a cache.
+        if name == "seccomp" {
+            continue;
+        }
         if name.split(['.', '-']).any(store::is_id) {
             found.push(format!("of a container: {}", entry.path().display()));
         } else if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -65,6 +65,10 @@ pub fn run(cx: &Context, args: RmiArgs) -> Result<Exit> {
 fn remove_one(cx: &Context, name: &str, options: &RemoveOptions) -> Result<Vec<Removed>> {
     let engine = cx.engine()?;
     match remove(engine, name, options) {
+        // By a container, perhaps, that an interrupted command left half made or half removed.
+        Err(e) if e.kind() == ErrorKind::InUse && crate::engine::container::remove::repair(engine)? > 0 => {
+            remove_one(cx, name, options)
+        }
         Err(e) if e.kind() == ErrorKind::InUse && options.force => {
             remove_containers(engine, &find(engine, name)?.image.id)?;
             remove(engine, name, options)

@@ -103,14 +103,20 @@ impl State {
         valid_name(&spec.name)?;
         let parent = if spec.remove { self.ephemeral() } else { self.persistent() };
         let dir = parent.join(id);
-        if let Err(e) = make_dir(&dir) {
-            if e.kind() != ErrorKind::NotFound {
-                return Err(e);
+        let mut locked = loop {
+            if let Err(e) = make_dir(&dir) {
+                if e.kind() != ErrorKind::NotFound {
+                    return Err(e);
+                }
+                make_dirs(&parent)?;
+                make_dir(&dir)?;
             }
-            make_dirs(&parent)?;
-            make_dir(&dir)?;
-        }
-        let mut locked = Locked::take(self.clone(), id, dir, spec.remove)?;
+            match Locked::take(self.clone(), id, dir.clone(), spec.remove) {
+                // Before it was locked, another command took it for what an interrupted create left.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                taken => break taken?,
+            }
+        };
         crate::failpoint!("create.after-directory");
         locked.write_spec(&StoredSpec { version: 1, created, spec })?;
         crate::failpoint!("create.after-spec");
