@@ -163,6 +163,7 @@ fn all_mounts(base: &str, process: &str) -> Vec<String> {
 }
 
 /// Entries named after a container, by its id.
+/// Whatever is named by an ID; compiled seccomp filters are named by a digest, and kept.
 fn of_containers(directory: &Path, depth: u32, found: &mut Vec<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -172,7 +173,7 @@ fn of_containers(directory: &Path, depth: u32, found: &mut Vec<String>) {
         }
         if name.split(['.', '-']).any(store::is_id) {
             found.push(format!("of a container: {}", entry.path().display()));
-        } else if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        } else if name != "seccomp" && depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             of_containers(&entry.path(), depth - 1, found);
         }
     }
