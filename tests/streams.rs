@@ -165,7 +165,8 @@ fn the_terminal_is_put_back() {
     assert_eq!(state(&sandbox, "c"), "running");
     // After a failure.
     let pty = sandbox.terminal(["exec", "-it", "c", "no-such-command"]);
-    assert_eq!(pty.wait().0, 127);
+    let (code, text) = pty.wait();
+    assert_eq!(code, 127, "{text}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::engine::{Context, Error, ErrorKind, Result};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What an exec session is started with.
 #[derive(Debug)]
@@ -98,6 +98,7 @@ pub struct ExecConmon {
     start: OwnedFd,
     complaints: File,
     runtime: String,
+    log: PathBuf,
 }
 
 impl ExecConmon {
@@ -128,6 +129,7 @@ impl ExecConmon {
             start,
             complaints,
             runtime: launch.runtime.name.clone(),
+            log: log(launch.dir),
         };
         drop((sync_writer, attach_writer, start_child));
         session.go()?;
@@ -163,9 +165,21 @@ impl ExecConmon {
         }
         match sync::read(&self.sync)? {
             Some(message) if message.data > 0 => Ok(message.data.unsigned_abs()),
-            Some(message) => Err(runtime_error::classify(&self.runtime, &message.text)),
-            None => Err(self.died()).context("start an exec session"),
+            Some(message) => Err(self
+                .complaint(&message.text)
+                .unwrap_or_else(|| runtime_error::classify(&self.runtime, &message.text))),
+            None => match self.complaint("") {
+                Some(complaint) => Err(complaint),
+                None => Err(self.died()).context("start an exec session"),
+            },
         }
+    }
+
+    /// What the runtime wrote to its log. With a terminal that is the only place: its stderr is the terminal by then, and conmon, who finds nothing on the
+    /// pipe, ends without a word.
+    fn complaint(&self, said: &str) -> Option<Error> {
+        let text = std::fs::read_to_string(&self.log).ok().filter(|text| !text.trim().is_empty())?;
+        Some(runtime_error::classify(&self.runtime, if said.trim().is_empty() { &text } else { said }))
     }
 
     /// Waits for the process's exit code.
@@ -185,8 +199,16 @@ impl ExecConmon {
     }
 }
 
+/// The runtime's log of a session.
+fn log(dir: &RunDir) -> PathBuf {
+    dir.path().join("runtime.log")
+}
+
 fn arguments(launch: &ExecLaunch<'_>, attach: bool) -> Vec<OsString> {
     let mut args = arguments::common(launch.id, launch.session, launch.runtime, "error");
+    let mut log_option = OsString::from("--log=");
+    log_option.push(log(launch.dir));
+    args.extend(["--runtime-arg".into(), log_option]);
     args.extend(["-e".into(), "--exec-process-spec".into(), launch.dir.process().into_os_string()]);
     args.extend(["-b".into(), launch.dir.path().into(), "-p".into(), launch.dir.pidfile().into_os_string()]);
     args.extend(["-l".into(), "none".into()]);
