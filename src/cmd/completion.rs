@@ -115,7 +115,10 @@ fn runs_a_command() -> bool {
 
 /// The engine that the global flags among the words choose.
 fn context() -> Option<Context> {
-    let matches = switches::with_values(command()).ignore_errors(true).try_get_matches_from(words()).ok()?;
+    let matches = switches::with_values_for(command(), &words())
+        .ignore_errors(true)
+        .try_get_matches_from(words())
+        .ok()?;
     let globals = Globals::from_arg_matches(&matches).ok()?;
     Some(Context::new(globals, Vec::new()))
 }

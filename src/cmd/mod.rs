@@ -150,8 +150,9 @@ pub fn main() -> ExitCode {
     if completion::answer() {
         return ExitCode::SUCCESS;
     }
-    let parsed = switches::with_values(command())
-        .try_get_matches_from(std::env::args_os())
+    let words: Vec<_> = std::env::args_os().collect();
+    let parsed = switches::with_values_for(command(), &words)
+        .try_get_matches_from(words)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,

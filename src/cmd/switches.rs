@@ -3,10 +3,21 @@
 //! The commands declare plain `bool` flags; parsing uses them transformed, help and man pages show them plain.
 
 use clap::{Arg, ArgAction, Command};
+use std::ffi::OsString;
 
 /// Lets every flag of `command` and its subcommands take `=true` and `=false`.
 pub fn with_values(command: Command) -> Command {
     command.mut_args(with_value).mut_subcommands(with_values)
+}
+
+/// [`with_values`] for the subcommands that `words` name. The others cannot be meant, and transforming hundreds of flags
+/// at every start costs as much as listing a store.
+pub fn with_values_for(command: Command, words: &[OsString]) -> Command {
+    command.mut_args(with_value).mut_subcommands(|sub| {
+        let mut named = words.iter().filter_map(|word| word.to_str());
+        let meant = named.any(|word| sub.get_name() == word || sub.get_all_aliases().any(|a| a == word));
+        if meant { with_values_for(sub, words) } else { sub }
+    })
 }
 
 fn with_value(arg: Arg) -> Arg {

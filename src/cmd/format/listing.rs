@@ -111,7 +111,8 @@ impl<R> Listing<R> {
         match &plan.kind {
             Kind::Json => Ok(self.json(rows)),
             Kind::Whole(template) => {
-                let items = rows.iter().map(|row| self.record(row, &|_| true)).collect();
+                let all = self.columns_where(|_| true);
+                let items = rows.iter().map(|row| self.record(row, &all, true)).collect();
                 let list = Value::List(Rc::new(template::List { any: false, items }));
                 execute(template, &list)
             }
@@ -126,22 +127,25 @@ impl<R> Listing<R> {
             out.push_str(&template.execute_headers(&self.headers()).map_err(|e| Error::invalid(e.0))?);
             out.push('\n');
         }
+        let columns = self.columns_where(|name| uses.has(name));
+        let labels = uses.has("Label");
         for row in rows {
-            out.push_str(&execute(template, &self.record(row, &|name| uses.has(name)))?);
+            out.push_str(&execute(template, &self.record(row, &columns, labels))?);
             out.push('\n');
         }
         Ok(if plan.table { align(&out) } else { out })
     }
 
-    fn record(&self, row: &R, wanted: &dyn Fn(&str) -> bool) -> Value {
-        let mut fields = Vec::with_capacity(self.columns.len());
-        for column in self.columns {
-            if !matches!(column.json, Json::Only(_)) && wanted(column.name) {
-                fields.push(Field { name: column.name, value: (column.text)(row), hidden: false });
-            }
-        }
-        if let Some(labels) = self.labels.filter(|_| wanted("Label")) {
-            fields.push(label_method(labels(row)));
+    /// The columns templates have, of those with a wanted name.
+    fn columns_where(&self, wanted: impl Fn(&str) -> bool) -> Vec<&'static Column<R>> {
+        self.columns.iter().filter(|c| !matches!(c.json, Json::Only(_)) && wanted(c.name)).collect()
+    }
+
+    fn record(&self, row: &R, columns: &[&Column<R>], labels: bool) -> Value {
+        let mut fields = Vec::with_capacity(columns.len() + 1);
+        fields.extend(columns.iter().map(|c| Field { name: c.name, value: (c.text)(row), hidden: false }));
+        if let Some(get) = self.labels.filter(|_| labels) {
+            fields.push(label_method(get(row)));
         }
         Value::Struct(Rc::new(Struct { name: self.name, fields }))
     }

@@ -11,6 +11,7 @@ use crate::engine::{Engine, Error, Result};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
 /// List images
 #[derive(Args, Clone, Debug)]
@@ -216,7 +217,6 @@ fn parents(engine: &Engine, images: &[ImageRecord], layers: &Layers) -> HashSet<
 }
 
 /// What all rows of an image share.
-#[derive(Clone)]
 struct Common {
     image: ImageRecord,
     config: ImageConfig,
@@ -231,7 +231,7 @@ struct Row {
     id: String,
     repository: String,
     tag: String,
-    common: Common,
+    common: Rc<Common>,
 }
 
 const NONE: &str = "<none>";
@@ -239,12 +239,13 @@ const NONE: &str = "<none>";
 impl Row {
     /// A row a tag; without any, one for the repository, or for no name at all.
     fn expand(common: Common, wanted: Option<&str>, rows: &mut Vec<Row>) {
-        let id = common.image.id.clone();
+        let common = Rc::new(common);
+        let id = &common.image.id;
         let row = |repository: &str, tag: &str| Row {
             id: id.clone(),
             repository: repository.to_owned(),
             tag: tag.to_owned(),
-            common: common.clone(),
+            common: Rc::clone(&common),
         };
         let names: Vec<_> =
             common.image.names.iter().map(|name| (split_name(name), name.contains('@'))).collect();
