@@ -26,6 +26,7 @@ mod listing;
 mod oci;
 mod pull;
 mod rootless;
+mod run_flags;
 mod store;
 mod streams;
 mod tree;

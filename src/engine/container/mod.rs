@@ -3,6 +3,7 @@
 //! Each verb takes the container's lock, makes the record agree with the world ([`settle`]), acts, and writes the record.
 //! The lock is never held while a container's end is waited for.
 
+mod accessible;
 pub mod attach;
 pub mod cleanup;
 mod copy_up;

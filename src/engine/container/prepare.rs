@@ -3,7 +3,7 @@
 //! The image is untrusted: whatever is read or made in its root goes by descriptor and never leaves it, and only
 //! regular files of bounded size are read (design: security rules).
 
-use super::{copy_up, facts, namespaces, overlays, seccomp_cache, volumes};
+use super::{accessible, copy_up, facts, namespaces, overlays, seccomp_cache, volumes};
 use crate::engine::conmon::{RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::process;
@@ -74,6 +74,7 @@ pub(super) fn prepare(
     resolved.files = system_files(engine, run_dir, spec, &host, &resolved, &passwd, &group)?;
     shared_memory(engine, spec, &mut resolved)?;
     mount_sources(engine, run_dir.path(), root, spec, (uid, gid), &mut resolved)?;
+    accessible::open_ways(spec, run_dir.path(), &resolved)?;
     let mut config = oci::spec(spec, &host, &resolved)?;
     let compiled = seccomp_cache::apply(engine, runtime, &mut config);
     let text =
