@@ -6,7 +6,7 @@
 
 use super::ImageConfig;
 use super::layers::Origin;
-use super::pull::{ImageToStore, Progress, PullRequest, PulledImage, store};
+use super::pull::{ImageToStore, Progress, PullPolicy, PullRequest, PulledImage, store};
 use crate::engine::registry::manifest::{OCI_CONFIG, OCI_MANIFEST};
 use crate::engine::registry::platform::host_architecture;
 use crate::engine::registry::{Document, Reference};
@@ -36,9 +36,17 @@ pub(super) fn load(
     if PROGRAM.is_empty() {
         return Err(Error::unsupported(format!("there is no hello program for {}", host_architecture())));
     }
-    progress.started(&reference, Some("The image is part of this program"));
     let layer = tar();
     let (image, digest) = image(&reference, &layer)?;
+    if request.policy != PullPolicy::Always
+        && let Ok(here) = engine.store.image(image.manifest.config.digest.hex())
+    {
+        // It is here by its other name.
+        engine.store.add_image_names(&here.id, &[reference.to_string()])?;
+        let image = engine.store.image(&here.id)?;
+        return Ok(Some(PulledImage { image, name: Some(reference), digest: Some(digest), changed: false }));
+    }
+    progress.started(&reference, Some("The image is part of this program"));
     let (image, changed) = store(engine, image, &Origin::Memory(&[layer]), progress)?;
     let pulled = PulledImage { image, name: Some(reference), digest: Some(digest), changed };
     progress.finished(&pulled);

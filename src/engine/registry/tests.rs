@@ -362,3 +362,25 @@ fn tags_are_read_page_by_page() {
     assert_eq!(repository(&server, None).tags().unwrap(), ["x", "y", "z"]);
     assert_eq!(server.requests()[1].path, "/v2/a/b/tags/list?last=y&n=2");
 }
+
+#[test]
+fn proxies_of_the_environment_are_used_but_not_for_loopback() {
+    let proxy = Server::start(vec![ok(manifest_text())]);
+    let direct = Server::start(vec![ok(manifest_text())]);
+    let vars = [("http_proxy", format!("http://{}", proxy.address)), ("NO_PROXY", "other.test".to_owned())];
+    let env = Environment {
+        home: "/nonexistent".into(),
+        cwd: "/".into(),
+        vars: vars.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
+        ..Environment::default()
+    };
+    let retry = Retry { attempts: 0, delay: Duration::ZERO, stall: Duration::from_secs(5) };
+    let options = ClientOptions { tls_verify: Some(false), retry, ..ClientOptions::default() };
+    let client = Client::new(&env, Registries::default(), options);
+    let manifest = |name: &str| client.sources(&Reference::parse(name).unwrap()).unwrap().remove(0).manifest("t");
+    manifest("registry.test/a/b").unwrap();
+    assert_eq!(proxy.requests()[0].path, "http://registry.test/v2/a/b/manifests/t");
+    manifest(&format!("{}/a/b", direct.address)).unwrap();
+    assert_eq!(proxy.requests().len(), 1);
+    assert!(manifest("other.test/a/b").is_err());
+}
