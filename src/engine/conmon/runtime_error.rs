@@ -20,7 +20,8 @@ pub(super) fn classify(name: &str, text: &str) -> Error {
 fn meaning(said: &str) -> (ErrorKind, &'static str) {
     let said = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    let about_command = has(&["executable", "exec:", "exec container process", "exec /", "execve"]);
+    let about_command =
+        has(&["executable", "exec:", "exec container process", "exec /", "execve", "is not a regular file"]);
     if about_command && has(&["permission denied", "operation not permitted"]) {
         return (ErrorKind::CommandNotExecutable, "OCI permission denied");
     }
@@ -122,6 +123,10 @@ mod tests {
             ("executable file `nope` not found in $PATH: No such file or directory", not_found),
             ("2026-11-23T01:22:46.8Z: open executable: No such file or directory", not_found),
             ("open executable: Permission denied", not_executable),
+            // crun 1.21
+            ("the path `/x` exists but it is not executable: Operation not permitted", not_executable),
+            ("the path `/bin` is not a regular file: Operation not permitted", not_executable),
+            ("executable file `/x` not found: No such file or directory", not_found),
             ("exec container process `/x`: Exec format error", not_executable),
             ("exec container process `/x`: No such file or directory", not_found),
             (
