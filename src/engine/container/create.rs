@@ -148,6 +148,7 @@ fn build(
             "image-id": spec.image.id,
             "name": spec.name,
             "created-at": created.as_second(),
+            remove::OWNER_KEY: remove::OWNER,
         });
         engine.store.create_container(NewContainer {
             id: locked.id().to_owned(),

@@ -197,8 +197,12 @@ fn in_use(record: &Record, dependents: &[String]) -> Error {
     .with_hint("remove them first, or give --depend")
 }
 
-/// Removes what interrupted creates and removes left, and bundles without a container. Returns how many. Two directory
-/// listings when there is nothing to do.
+/// What in a store container's metadata says that it is ours; podman's has no such key and leaves it alone.
+pub(super) const OWNER_KEY: &str = "engine";
+pub(super) const OWNER: &str = "coracle";
+
+/// Removes what interrupted creates and removes left, bundles without a container, and after a reboot the layers of `--rm`
+/// containers. Returns how many. Two directory listings when there is nothing to do.
 pub fn repair(engine: &Engine) -> Result<usize> {
     let unfinished = engine.state.unfinished()?;
     let orphans = engine.state.orphaned_run_dirs()?;
@@ -212,5 +216,29 @@ pub fn repair(engine: &Engine) -> Result<usize> {
     for id in &orphans {
         undo_start(engine, id, &ContainerState::default())?;
     }
-    Ok(unfinished.len() + orphans.len())
+    Ok(unfinished.len() + orphans.len() + sweep_after_boot(engine)?)
+}
+
+/// A reboot empties the run root, where the records of `--rm` containers are, but not the store. A file in the run root
+/// tells that this was seen to. A record is made before its store container, so one without a record is nobody's.
+fn sweep_after_boot(engine: &Engine) -> Result<usize> {
+    let swept = engine.state.run_state().join("swept");
+    if fs::symlink_metadata(&swept).is_ok() {
+        return Ok(0);
+    }
+    let mut removed = 0;
+    for container in engine.store.containers()? {
+        if is_ours(&container.metadata) && !engine.state.exists(&container.id) {
+            delete_from_store(engine, &container.id)?;
+            removed += 1;
+        }
+    }
+    fs::create_dir_all(engine.state.run_state())
+        .map_err(|e| Error::io("mkdir", engine.state.run_state(), e))?;
+    fs::write(&swept, "").map_err(|e| Error::io("create", &swept, e))?;
+    Ok(removed)
+}
+
+fn is_ours(metadata: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(metadata).is_ok_and(|m| m[OWNER_KEY] == OWNER)
 }

@@ -53,7 +53,8 @@ fn key(runtime: &Path, profile: &[u8]) -> Option<String> {
     hash.update(profile);
     hash.update(format!("{} {} {}", runtime.display(), meta.size(), meta.mtime()));
     hash.update(rustix::system::uname().release().to_bytes());
-    Some(hex::encode(hash.finalize()))
+    let digest = hash.finalize();
+    Some(format!("{}.bpf", hex::encode(&digest[..16])))
 }
 
 /// Keeps what crun compiled for the container it just created.

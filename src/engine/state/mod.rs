@@ -94,6 +94,11 @@ impl State {
         dir.is_dir().then_some((dir, true))
     }
 
+    /// Whether there is a record of `id`, complete or not.
+    pub fn exists(&self, id: &str) -> bool {
+        self.place(id).is_some()
+    }
+
     /// Claims `id` and the spec's name for a new container, and returns its lock. The container exists for others
     /// only after [`Locked::publish`]; dropped before that, the next command removes what is left.
     ///
