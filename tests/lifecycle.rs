@@ -386,6 +386,14 @@ fn a_reboot_is_noticed() {
         let path = mountpoint["mountpoint"].as_str().unwrap();
         rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH).unwrap();
     }
+    for cgroup in
+        [&before, &other].map(|state| state["cgroup_path"].as_str().unwrap().trim_start_matches('/'))
+    {
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten().filter(|_| !cgroup.is_empty()) {
+            let _ = fs::remove_dir(hierarchy.path().join(cgroup));
+        }
+        let _ = fs::remove_dir(std::path::Path::new("/sys/fs/cgroup").join(cgroup));
+    }
     fs::remove_dir_all(sandbox.run_root()).unwrap();
     let mut after = before;
     after["boot_id"] = "00000000-0000-0000-0000-000000000000".into();
