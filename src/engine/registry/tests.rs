@@ -377,7 +377,8 @@ fn proxies_of_the_environment_are_used_but_not_for_loopback() {
     let retry = Retry { attempts: 0, delay: Duration::ZERO, stall: Duration::from_secs(5) };
     let options = ClientOptions { tls_verify: Some(false), retry, ..ClientOptions::default() };
     let client = Client::new(&env, Registries::default(), options);
-    let manifest = |name: &str| client.sources(&Reference::parse(name).unwrap()).unwrap().remove(0).manifest("t");
+    let manifest =
+        |name: &str| client.sources(&Reference::parse(name).unwrap()).unwrap().remove(0).manifest("t");
     manifest("registry.test/a/b").unwrap();
     assert_eq!(proxy.requests()[0].path, "http://registry.test/v2/a/b/manifests/t");
     manifest(&format!("{}/a/b", direct.address)).unwrap();
