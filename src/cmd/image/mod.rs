@@ -15,7 +15,7 @@ use crate::engine::Result;
 use clap::Subcommand;
 
 /// Commands of `coracle image`; what each does is said by its arguments.
-#[allow(missing_docs)]
+#[allow(missing_docs, clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
     Exists(exists::ExistsArgs),

@@ -152,7 +152,7 @@ impl Keychain {
         let helpers = if self.helpers.is_empty() { &default[..] } else { &self.helpers };
         for helper in helpers {
             let found = match helper.as_str() {
-                "containers-auth.json" => self.from_files(repository, registry)?,
+                "containers-auth.json" => self.ask_files(repository, registry)?,
                 helper => self.ask_helper(helper, registry)?,
             };
             if found.is_some() {
@@ -162,7 +162,7 @@ impl Keychain {
         Ok(None)
     }
 
-    fn from_files(&self, repository: &str, registry: &str) -> Result<Option<Credentials>> {
+    fn ask_files(&self, repository: &str, registry: &str) -> Result<Option<Credentials>> {
         for path in &self.files {
             let Some(file) = path.read()? else { continue };
             let found = self.find(&file, path, repository, registry)?;

@@ -182,7 +182,7 @@ impl Pull<'_> {
         let applied = match self.origin {
             Origin::Registry(repository) => {
                 let reader = repository.blob(&layer.blob).cancelled_by(Arc::clone(&self.cancel));
-                self.apply(index, Source::Registry(reader), &staged)
+                self.apply(index, Source::Registry(Box::new(reader)), &staged)
             }
             Origin::Memory(blobs) => {
                 let blob = blobs.get(index).map(Vec::as_slice).unwrap_or_default();
@@ -246,7 +246,7 @@ fn new_layer(layer: &ChainLayer, applied: &Applied) -> NewLayer {
 }
 
 enum Source<'a> {
-    Registry(BlobReader),
+    Registry(Box<BlobReader>),
     Memory(&'a [u8]),
 }
 

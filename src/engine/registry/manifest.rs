@@ -197,7 +197,7 @@ impl Index {
         {
             return Ok(only);
         }
-        let real = |d: &&Descriptor| !d.platform.as_ref().is_some_and(|p| p.os == "unknown");
+        let real = |d: &&Descriptor| d.platform.as_ref().is_none_or(|p| p.os != "unknown");
         let listed = self.manifests.iter().filter(real).filter_map(|d| d.platform.as_ref());
         let listed: Vec<String> = listed.map(ToString::to_string).collect();
         let want = wanted.first().map(ToString::to_string).unwrap_or_default();
