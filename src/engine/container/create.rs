@@ -25,9 +25,6 @@ pub struct CreateRequest {
 /// # Errors
 /// [`ErrorKind::Conflict`] when the name is taken; whatever of the request is invalid.
 pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
-    if let Err(e) = remove::repair(engine) {
-        tracing::debug!("remove what interrupted commands left: {e}");
-    }
     let CreateRequest { mut spec, replace } = request;
     // What a killed command left keeps images and names in use.
     if let Err(e) = remove::repair(engine) {
