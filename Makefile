@@ -49,7 +49,7 @@ fuzz: ## Fuzz every target for FUZZ_TIME seconds
 	@scripts/fuzz $(FUZZ_TIME)
 
 docs: ## Write the man pages and completions from the command line's definitions
-	@UPDATE_DOCS=1 $(CARGO) test --features failpoints --test coracle -- generated_docs
+	@UPDATE_DOCS=1 $(CARGO) test --features failpoints --test coracle -- generated_docs::
 
 install: ## Install into PREFIX (with DOCKER=1 also as "docker")
 	@test -x $(BINARY) || { echo "$(BINARY) is missing: run 'make build' first" >&2; exit 1; }

@@ -206,7 +206,7 @@ fn names_and_states() {
         ],
     );
     sandbox.coracle(["stop", "-t", "0", "one"]).ok();
-    sandbox.coracle(["exec", "one", "true"]).run().stderr_has("not running");
+    sandbox.coracle(["exec", "one", "true"]).fails(125).stderr_has("running containers");
 }
 
 /// The command in a mount namespace in which these system programs do not exist.

@@ -117,7 +117,7 @@ fn owned_by(pid: i32, uid: u32) -> bool {
     fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() == uid)
 }
 
-/// Processes that name the sandbox in their arguments, or that live in a mount namespace made of its files.
+/// Processes that name the sandbox in their arguments, that run its copy of the program, or that live in a mount namespace made of its files.
 fn processes(base: &str, pauses: &BTreeSet<i32>) -> Vec<(i32, String)> {
     let own = root_mount(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
     let mut found = Vec::new();
@@ -130,7 +130,8 @@ fn processes(base: &str, pauses: &BTreeSet<i32>) -> Vec<(i32, String)> {
         }
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        if command.contains(base) {
+        let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
+        if command.contains(base) || program.starts_with(base) {
             found.push((pid, command));
         } else if let Ok(mounts) = fs::read_to_string(entry.path().join("mountinfo"))
             // Not a mere copy of the host's mounts, which the pause process of another test may have.
