@@ -2,9 +2,10 @@
 //! several at a time, no blob ever on disk.
 //!
 //! The chain of layer IDs is known from the image's configuration before a byte is fetched, so a layer that is here is
-//! found by its ID. The blobs of the others are locked across processes for as long as it takes: whoever waits finds
+//! found by its ID; one that is here on top of others is copied, by its tar-split. The blobs of the others are locked across processes for as long as it takes: whoever waits finds
 //! the layers done. Nothing is visible before the store commits what [`bring`] returns; dropping it removes everything.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Read};
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use super::pull::{LayerInfo, Progress};
 use crate::engine::digest::Algorithm;
 use crate::engine::registry::{BlobReader, Descriptor, Manifest, Repository};
 use crate::engine::store::diff::{self, Applied, ApplyOptions};
-use crate::engine::store::{BlobLocks, NewLayer, StagedLayer};
-use crate::engine::{Context, Digest, Engine, Error, Result};
+use crate::engine::store::{BlobLocks, LayerRecord, NewLayer, StagedLayer};
+use crate::engine::{Context, Digest, Engine, Error, ErrorKind, Result};
 use crate::failpoint;
 
 /// Downloads at a time unless configured (containers.conf `image_parallel_copies`).
@@ -87,23 +88,32 @@ pub fn bring(
     origin: &Origin<'_>,
     progress: &dyn Progress,
 ) -> Result<Brought> {
-    let mut present = present(engine, chain);
+    let mut here = engine.store.layers()?;
+    let mut present = present(&here, chain);
     let locks = if present < chain.len() {
         let digests: Vec<Digest> = chain[present..].iter().map(|l| l.blob.digest.clone()).collect();
         let locks = engine.store.lock_blobs(&digests)?;
         // Somebody may have brought them while we waited.
-        present = self::present(engine, chain);
+        here = engine.store.layers()?;
+        present = self::present(&here, chain);
         Some(locks)
     } else {
         None
     };
     failpoint!("pull.blobs-locked");
-    let infos: Vec<LayerInfo> = chain
+    let copies: Vec<Option<LayerRecord>> = chain
         .iter()
         .enumerate()
-        .map(|(i, l)| LayerInfo { digest: l.blob.digest.clone(), size: l.blob.size, present: i < present })
+        .map(|(i, l)| {
+            here.iter().find(|h| i >= present && h.diff_digest.as_ref() == Some(&l.diff_id)).cloned()
+        })
         .collect();
-    progress.layers(&infos);
+    let info = |(i, l): (usize, &ChainLayer)| LayerInfo {
+        digest: l.blob.digest.clone(),
+        size: l.blob.size,
+        present: i < present || copies[i].is_some(),
+    };
+    progress.layers(&chain.iter().enumerate().map(info).collect::<Vec<_>>());
     if present == chain.len() {
         return Ok(Brought { staged: Vec::new(), locks: None });
     }
@@ -112,6 +122,7 @@ pub fn bring(
         engine,
         chain,
         origin,
+        copies,
         progress,
         options: engine.store.apply_options()?,
         next: AtomicUsize::new(present),
@@ -134,8 +145,9 @@ pub fn bring(
 }
 
 /// How many layers from the bottom up are here.
-fn present(engine: &Engine, chain: &[ChainLayer]) -> usize {
-    let top = (0..chain.len()).rev().find(|i| engine.store.layer(&chain[*i].id).is_ok());
+fn present(here: &[LayerRecord], chain: &[ChainLayer]) -> usize {
+    let ids: HashSet<&str> = here.iter().map(|l| l.id.as_str()).collect();
+    let top = (0..chain.len()).rev().find(|i| ids.contains(chain[*i].id.as_str()));
     top.map_or(0, |i| i + 1)
 }
 
@@ -145,6 +157,8 @@ struct Pull<'a> {
     engine: &'a Engine,
     chain: &'a [ChainLayer],
     origin: &'a Origin<'a>,
+    /// Layers here with the same content on top of others.
+    copies: Vec<Option<LayerRecord>>,
     progress: &'a dyn Progress,
     options: ApplyOptions,
     next: AtomicUsize,
@@ -178,6 +192,13 @@ impl Pull<'_> {
     }
 
     fn stage(&self, index: usize, layer: &ChainLayer) -> Result<(StagedLayer, NewLayer)> {
+        if let Some(original) = &self.copies[index] {
+            match self.copy(layer, original) {
+                Ok(copied) => return Ok(copied),
+                Err(e) if e.kind() == ErrorKind::DiskFull => return Err(e),
+                Err(e) => tracing::debug!("layer {} cannot be copied, it is fetched: {e}", original.id),
+            }
+        }
         let staged = self.engine.store.stage_layer()?;
         let applied = match self.origin {
             Origin::Registry(repository) => {
@@ -192,6 +213,34 @@ impl Pull<'_> {
         let applied = applied.with_context(|| format!("layer {}", short(&layer.blob.digest)))?;
         check(layer, &applied)?;
         Ok((staged, new_layer(layer, &applied)))
+    }
+
+    /// Makes the layer from one with the same content, as its archive came.
+    fn copy(&self, layer: &ChainLayer, original: &LayerRecord) -> Result<(StagedLayer, NewLayer)> {
+        let staged = self.engine.store.stage_layer()?;
+        let path = staged.tar_split_path();
+        let split = File::create(&path).map_err(|e| Error::io("create", &path, e))?;
+        let (reader, mut writer) = io::pipe().map_err(|e| Error::os("pipe", e))?;
+        let store = &self.engine.store;
+        let applied = std::thread::scope(|scope| {
+            let sender = scope.spawn(move || store.layer_diff_tar(&original.id, &mut writer));
+            let applied = diff::apply(reader, staged.dir(), BufWriter::new(split), &self.options);
+            match sender.join() {
+                // A reader that gave up makes the writer fail: its own error is the cause.
+                Ok(Err(e)) if applied.is_ok() => Err(e),
+                _ => applied,
+            }
+        })?;
+        if applied.diff_id != layer.diff_id {
+            return Err(Error::corrupt(format!("layer {} is not what its record says", original.id)));
+        }
+        let mut new = NewLayer::from_applied(&layer.id, layer.parent.clone(), &applied);
+        if original.compressed_digest.as_ref() == Some(&layer.blob.digest) {
+            new.compressed_digest = Some(layer.blob.digest.clone());
+            new.compressed_size = layer.blob.size;
+            new.compression = original.compression;
+        }
+        Ok((staged, new))
     }
 
     fn apply(&self, index: usize, source: Source<'_>, staged: &StagedLayer) -> Result<Applied> {
