@@ -155,7 +155,7 @@ fn everybody_at_once() {
                     &["pull", "-q", name],
                     &run,
                     &["images", "-q"],
-                    if turn % 2 == 0 { &["rmi", name] } else { &run },
+                    if turn.is_multiple_of(2) { &["rmi", name] } else { &run },
                 ];
                 for argv in commands {
                     let command = if own {

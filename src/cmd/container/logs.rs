@@ -142,7 +142,7 @@ impl Source {
     /// Makes sure that `held` holds the next line, if there is one now.
     fn fill(&mut self) -> Result<()> {
         if self.held.is_none() && !self.ended {
-            match self.logs.next()? {
+            match self.logs.poll()? {
                 Next::Line(line) => self.held = Some(line),
                 Next::End => self.ended = true,
                 Next::Idle => {}
@@ -170,7 +170,7 @@ impl Printer {
 
     fn follow_one(&mut self, source: &mut Source) -> Result<()> {
         loop {
-            match source.logs.next()? {
+            match source.logs.poll()? {
                 Next::Line(line) => self.line(source, &line)?,
                 Next::Idle => {
                     self.flush()?;

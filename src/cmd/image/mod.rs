@@ -23,7 +23,7 @@ pub enum ImageCommand {
     #[command(visible_alias = "list")]
     Ls(images::ImagesArgs),
     Prune(prune::PruneArgs),
-    Pull(pull::PullArgs),
+    Pull(Box<pull::PullArgs>),
     #[command(visible_alias = "remove")]
     Rm(rmi::RmiArgs),
     Tag(tag::TagArgs),
@@ -38,7 +38,7 @@ impl ImageCommand {
             Self::Inspect(args) => inspect::run(cx, args),
             Self::Ls(args) => images::run(cx, args),
             Self::Prune(args) => prune::run(cx, args),
-            Self::Pull(args) => pull::run(cx, args),
+            Self::Pull(args) => pull::run(cx, *args),
             Self::Rm(args) => rmi::run(cx, args),
             Self::Tag(args) => tag::run(cx, args),
             Self::Untag(args) => untag::run(cx, args),

@@ -352,8 +352,8 @@ mod tests {
             config: descriptor('1'),
             layers: vec![descriptor('a'), descriptor('b')],
         };
-        let mut config = ImageConfig::default();
-        config.rootfs = RootFs { kind: "layers".into(), diff_ids: vec![digest('c'), digest('d')] };
+        let rootfs = RootFs { kind: "layers".into(), diff_ids: vec![digest('c'), digest('d')] };
+        let mut config = ImageConfig { rootfs, ..ImageConfig::default() };
         let chain = super::chain(&manifest, &config).unwrap();
         assert_eq!(chain[0].id, "c".repeat(64));
         let want = Digest::sha256(format!("{}+{}", "c".repeat(64), "d".repeat(64)).as_bytes());

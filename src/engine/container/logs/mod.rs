@@ -94,7 +94,7 @@ fn unreadable(record: &Record, driver: &str) -> Error {
 
 impl Logs {
     /// The next line. Never blocks.
-    pub fn next(&mut self) -> Result<Next> {
+    pub fn poll(&mut self) -> Result<Next> {
         loop {
             let line = match &mut self.source {
                 Source::Nothing => None,
@@ -120,7 +120,7 @@ impl Logs {
         if end.has_come()? {
             // Once more to the end: what was written between the last read and the look at the exit file.
             self.end = None;
-            return self.next();
+            return self.poll();
         }
         Ok(Next::Idle)
     }

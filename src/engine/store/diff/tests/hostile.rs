@@ -289,7 +289,7 @@ fn broken_streams_are_errors() {
         ("cut header", good[..300].to_vec()),
         ("cut contents", good[..3000].to_vec()),
         ("one block of zeros", [&[0; 512][..], &good].concat()),
-        ("noise", (0..4096u32).map(|i| (i * 31 >> 3) as u8 | 1).collect()),
+        ("noise", (0..4096u32).map(|i| ((i * 31) >> 3) as u8 | 1).collect()),
         ("cut gzip", gzip(&good)[..60].to_vec()),
         ("gzip and noise", [&gzip(&good)[..], b"noise"].concat()),
         ("gzip checksum", {
