@@ -19,7 +19,7 @@ pub struct LifeArgs {
     /// Remove the container when it exits
     #[arg(long)]
     pub rm: bool,
-    /// Restart after exit: no, on-failure[:TIMES], always or unless-stopped
+    /// Restart after exit: no, on-failure, on-failure:TIMES, always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<String>,
     /// Signal that stop sends first

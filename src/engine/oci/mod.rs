@@ -1,6 +1,6 @@
 //! From a [`ContainerSpec`] to an OCI runtime configuration (`config.json`). Pure: no I/O, tested without root.
 //!
-//! [`crate::engine::container`] calls [`complete`] once, at creation, which settles in the spec what the image and
+//! [`crate::engine::container`] calls [`complete()`] once, at creation, which settles in the spec what the image and
 //! containers.conf decide; at each start it gathers [`HostFacts`] and a [`Resolved`], calls [`spec()`] and writes the
 //! result into the bundle. Nothing else edits that file. The texts of /etc/hosts and its kin come from [`files`].
 
