@@ -27,6 +27,7 @@ mod oci;
 mod pull;
 mod rootless;
 mod run_flags;
+mod session;
 mod store;
 mod streams;
 mod tree;

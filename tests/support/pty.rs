@@ -85,6 +85,16 @@ impl Pty {
         }
     }
 
+    /// What [`Pty::expect`] would return at once, if it would.
+    pub fn try_expect(&mut self, text: &str) -> Option<String> {
+        while let Ok(bytes) = self.output.try_recv() {
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        let at = self.seen.find(text)?;
+        let rest = self.seen.split_off(at + text.len());
+        Some(std::mem::replace(&mut self.seen, rest))
+    }
+
     /// Gives the terminal another size; the kernel tells its foreground process.
     pub fn resize(&self, rows: u16, columns: u16) {
         resize(&self.master, rows, columns);
