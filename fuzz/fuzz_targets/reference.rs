@@ -2,7 +2,7 @@
 #![no_main]
 
 use coracle::engine::Digest;
-use coracle::engine::registry::{Platform, Reference, ShortName};
+use coracle::engine::registry::{PlatformRequest, Reference, ShortName};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -14,5 +14,5 @@ fuzz_target!(|text: &str| {
         assert!(digest.hex().bytes().all(|b| b.is_ascii_hexdigit()));
     }
     let _ = ShortName::parse(text);
-    let _ = Platform::parse(text);
+    let _ = PlatformRequest::parse(text);
 });
