@@ -141,6 +141,37 @@ fn namespaces_that_are_shared() {
 }
 
 #[test]
+fn shared_memory_is_shared_with_whoever_joins_a_shareable_namespace() {
+    for s in &require!(both()) {
+        let owner = ["run", "-d", "--name", "flags-shm", "--ipc", "shareable", "--shm-size", "1m"];
+        s.coracle(owner.iter().chain(&["lab/busybox", "sh", "-c", "echo kept > /dev/shm/note; sleep 60"]))
+            .ok();
+        let joined = "--ipc container:flags-shm";
+        assert_eq!(run(s, joined, "until [ -s /dev/shm/note ]; do :; done; cat /dev/shm/note"), "kept");
+        assert_eq!(run(s, joined, "df -k /dev/shm | tail -n 1 | awk '{print $2}'"), "1024");
+        s.coracle(["rm", "-f", "-t", "0", "flags-shm"]).ok();
+        s.coracle(["run", "-d", "--name", "flags-shm", "--ipc", "private", "lab/busybox", "sleep", "60"])
+            .ok();
+        assert!(refused(s, joined).contains("non-shareable IPC"));
+        s.coracle(["rm", "-f", "-t", "0", "flags-shm"]).ok();
+    }
+}
+
+#[test]
+fn a_missing_bind_source_is_told_before_a_container_is_made() {
+    for s in &require!(both()) {
+        let mount = "type=bind,src=/nowhere/at/all,dst=/mnt";
+        let refused = s.coracle(["run", "--mount", mount, "lab/busybox", "true"]).fails(125);
+        assert!(
+            refused.stderr.contains("bind source path does not exist: /nowhere/at/all"),
+            "{}",
+            refused.stderr
+        );
+        s.coracle(["ps", "-aq"]).ok().stdout_is("");
+    }
+}
+
+#[test]
 fn privileges() {
     for s in &require!(both()) {
         let capability = |flags: &str, field: &str| {

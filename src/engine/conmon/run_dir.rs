@@ -35,6 +35,11 @@ impl RunDir {
         self.0.join("attach")
     }
 
+    /// Where another container's /dev/shm is mounted when its IPC namespace is joined (`--ipc container:`).
+    pub fn shared_memory(&self) -> PathBuf {
+        self.0.join("shm")
+    }
+
     /// conmon's control FIFO.
     pub fn control(&self) -> PathBuf {
         self.0.join("ctl")

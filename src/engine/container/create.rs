@@ -3,7 +3,7 @@
 //! Directory, lock, spec, name, volumes, the store's container, state: in this order, each step leaving something the next
 //! command knows how to remove until the last one makes the container exist.
 
-use super::{defaults, facts, names, namespaces, remove, volumes};
+use super::{defaults, facts, names, namespaces, prepare, remove, volumes};
 use crate::engine::image;
 use crate::engine::oci;
 use crate::engine::spec::{ContainerSpec, HostFacts, IdMappings, ImageConfig, MountKind, UserNamespace};
@@ -31,6 +31,10 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
         tracing::debug!("repair: {e}");
     }
     absolutize(engine, &mut spec);
+    // A source that is not there is told before anything is made.
+    for mount in spec.mounts.iter().filter(|m| m.kind == MountKind::Bind) {
+        prepare::bind_source(engine, mount)?;
+    }
     let host = facts::host_facts(engine, &spec);
     let config = match &spec.image.rootfs {
         Some(_) => None,

@@ -6,8 +6,8 @@
 use super::{accessible, copy_up, facts, namespaces, overlays, seccomp_cache, volumes};
 use crate::engine::conmon::{RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
-use crate::engine::host::process;
 use crate::engine::host::rooted;
+use crate::engine::host::{mount, process};
 use crate::engine::oci::{self, Kind, Resolved, SystemFiles, files, seccomp};
 use crate::engine::spec::{
     CgroupManager, ContainerSpec, HostFacts, MountKind, MountSpec, NamespaceMode, User,
@@ -32,6 +32,9 @@ pub(super) struct Prepared {
     /// Where the seccomp program the runtime is about to compile is to be kept.
     pub compiled: Option<PathBuf>,
 }
+
+/// Size of /dev/shm when nothing says otherwise, bytes (docker-run(1), `--shm-size`).
+const DEFAULT_SHM_SIZE: u64 = 64 << 20;
 
 /// More of /etc/passwd or /etc/group than this is nobody's user database.
 const MAX_DATABASE: u64 = 16 << 20;
@@ -259,8 +262,8 @@ fn localtime(zone: &str) -> Result<Option<PathBuf>> {
     fs::canonicalize(&path).map(Some).map_err(|_| Error::invalid(format!("unknown time zone {zone:?}")))
 }
 
-/// /dev/shm: a tmpfs that goes with the container's mount namespace, so nothing of it is left to unmount; whoever
-/// shares our IPC namespace reaches it through our root.
+/// /dev/shm: a tmpfs that goes with the container's mount namespace, so nothing of it is left to unmount. Who joins
+/// another container's IPC namespace gets a copy of that container's mount.
 fn shared_memory(engine: &Engine, spec: &ContainerSpec, resolved: &mut Resolved) -> Result<()> {
     if spec.mounts.iter().any(|m| m.target == "/dev/shm" || m.target == "/dev") {
         return Ok(());
@@ -269,11 +272,23 @@ fn shared_memory(engine: &Engine, spec: &ContainerSpec, resolved: &mut Resolved)
         NamespaceMode::Host => resolved.files.shm = Some(PathBuf::from("/dev/shm")),
         NamespaceMode::None => {}
         NamespaceMode::Container(id) => {
-            let record = engine.state.load(id)?;
-            resolved.files.shm = Some(PathBuf::from(format!("/proc/{}/root/dev/shm", record.state.pid)));
+            let donor = engine.state.load(id)?;
+            if donor.spec()?.namespaces.ipc == NamespaceMode::Private {
+                let name = donor.name();
+                return Err(Error::new(
+                    ErrorKind::InUse,
+                    format!("cannot join the IPC namespace of {name}: non-shareable IPC"),
+                )
+                .with_hint(format!("run {name} with --ipc shareable")));
+            }
+            let shared = RunDir::new(engine.state.run_dir(&resolved.id)).shared_memory();
+            fs::create_dir(&shared).map_err(|e| Error::io("mkdir", &shared, e))?;
+            let tree = mount::clone_tree_of(donor.state.pid, Path::new("/dev/shm"))?;
+            mount::attach(tree.as_fd(), &shared)?;
+            resolved.files.shm = Some(shared);
         }
         _ => {
-            let size = spec.shm_size.unwrap_or(64 << 20);
+            let size = spec.shm_size.unwrap_or(DEFAULT_SHM_SIZE);
             let options = ["nosuid", "noexec", "nodev", "mode=1777"].map(str::to_owned).to_vec();
             let mut mount = oci_spec::runtime::Mount::default();
             mount
@@ -374,7 +389,7 @@ fn mount_sources(
 }
 
 /// The source of a bind, made if docker's `-v` wants that.
-fn bind_source(engine: &Engine, mount: &MountSpec) -> Result<PathBuf> {
+pub(super) fn bind_source(engine: &Engine, mount: &MountSpec) -> Result<PathBuf> {
     let source = engine.config.env.cwd.join(&mount.source);
     match fs::metadata(&source) {
         Ok(_) => fs::canonicalize(&source).map_err(|e| Error::io("find", &source, e)),

@@ -5,6 +5,7 @@
 //! then the bundle directory, whose existence is the mark that something is left.
 
 use crate::engine::conmon::{ExitFile, RunDir, Runtime};
+use crate::engine::host::mount;
 use crate::engine::host::process::{self, PidFd};
 use crate::engine::state::{ContainerState, Locked, Record, Status};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
@@ -123,6 +124,10 @@ fn unmount(engine: &Engine, id: &str) -> Result<()> {
 
 fn remove_run_dir(engine: &Engine, id: &str) -> Result<()> {
     let dir = engine.state.run_dir(id);
+    let shared = RunDir::new(dir.clone()).shared_memory();
+    if shared.is_dir() {
+        mount::detach(&shared)?;
+    }
     match fs::remove_dir_all(&dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &dir, e)),
         _ => Ok(()),

@@ -330,6 +330,24 @@ pub fn is_mount_point(path: &Path) -> Result<bool> {
     Ok((above.stx_dev_major, above.stx_dev_minor) != (found.stx_dev_major, found.stx_dev_minor))
 }
 
+/// A detached copy of the mount at `path` in the mount namespace of the process `pid`, for [`attach`]. The path is
+/// resolved from that namespace's root, so no symbolic link in it leads out of the container.
+///
+/// setns(2) wants a thread that shares its root with nobody, so a short-lived one does it.
+pub fn clone_tree_of(pid: u32, path: &Path) -> Result<OwnedFd> {
+    let namespace = PathBuf::from(format!("/proc/{pid}/ns/mnt"));
+    let opened = rustix::fs::open(&namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Error::io("open", &namespace, e))?;
+    let clone = || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS)
+            .and_then(|()| nix::sched::setns(&opened, nix::sched::CloneFlags::CLONE_NEWNS))
+            .map_err(|e| Error::io("join", &namespace, e))?;
+        clone_tree(path)
+    };
+    std::thread::scope(|scope| scope.spawn(clone).join())
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Runtime, "the thread that clones a mount panicked")))
+}
+
 /// Detaches whatever is mounted at `path` (umount2(2), `MNT_DETACH`). `false`: nothing was.
 pub fn detach(path: &Path) -> Result<bool> {
     match rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
