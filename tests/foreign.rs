@@ -201,6 +201,8 @@ fn excusable(stderr: &str) -> bool {
         "does not exist",
         "being used",
         "layer not known",
+        // podman 4.3 of an image whose last name went between two of its looks: it reads the bare ID as a name.
+        "parsing named reference",
     ]
     .iter()
     .any(|phrase| stderr.contains(phrase))
