@@ -10,7 +10,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cmd::{Context, Exit};
 use crate::engine::config::auth::Credentials;
-use crate::engine::image::pull::{LayerInfo, go_duration, pull_all_tags};
+use crate::engine::image::pull::pull_all_tags;
+use crate::engine::image::request::{LayerInfo, go_duration};
 use crate::engine::image::{self, Progress, PullPolicy, PullRequest, PulledImage, short_id};
 use crate::engine::registry::reference::DEFAULT_DOMAIN;
 use crate::engine::registry::{PlatformRequest, Reference};

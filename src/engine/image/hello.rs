@@ -6,7 +6,8 @@
 
 use super::ImageConfig;
 use super::layers::Origin;
-use super::pull::{ImageToStore, Progress, PullPolicy, PullRequest, PulledImage, store};
+use super::pull::{ImageToStore, store};
+use super::request::{Progress, PullPolicy, PullRequest, PulledImage};
 use crate::engine::registry::manifest::{OCI_CONFIG, OCI_MANIFEST};
 use crate::engine::registry::platform::host_architecture;
 use crate::engine::registry::{Document, Reference};

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::ImageConfig;
-use super::pull::{LayerInfo, Progress};
+use super::request::{LayerInfo, Progress};
 use crate::engine::digest::Algorithm;
 use crate::engine::registry::{BlobReader, Descriptor, Manifest, Repository};
 use crate::engine::store::diff::{self, Applied, ApplyOptions};

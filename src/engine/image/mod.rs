@@ -10,12 +10,14 @@ pub mod layers;
 pub mod lookup;
 pub mod pull;
 pub mod remove;
+pub mod request;
 pub mod tag;
 pub mod tree;
 
 pub use config::{Healthcheck, History, ImageConfig, RunConfig};
 pub use lookup::{Found, find};
-pub use pull::{Progress, PullPolicy, PullRequest, PulledImage, Silent, ensure, pull};
+pub use pull::{ensure, pull};
+pub use request::{Progress, PullPolicy, PullRequest, PulledImage, Silent};
 
 use crate::engine::store::ImageRecord;
 use crate::engine::{Context, Engine, Result};

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use reqwest::{Response, StatusCode};
 
 use super::client::{Repository, extra_hasher};
-use super::host::root_cause;
+use super::http::root_cause;
 use super::manifest::Descriptor;
 use crate::engine::digest::Hasher;
 use crate::engine::{Digest, Error, ErrorKind, Result};

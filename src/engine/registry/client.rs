@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio::runtime::Runtime;
 
 use super::blob::BlobReader;
-use super::host::{Get, Host, Retry, bounded_body};
+use super::host::{Get, Host, Retry};
+use super::http::bounded_body;
 use super::manifest::{ACCEPT, Descriptor, Document, MAX_MANIFEST};
 use super::reference::Reference;
 use crate::engine::config::auth::{Credentials, Keychain};

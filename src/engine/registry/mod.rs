@@ -14,6 +14,7 @@ pub mod auth;
 pub mod blob;
 pub mod client;
 pub mod host;
+mod http;
 pub mod manifest;
 pub mod platform;
 pub mod reference;

@@ -1,0 +1,163 @@
+//! What a pull is asked for, tells meanwhile, and gives.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::config::auth::Credentials;
+use crate::engine::registry::{PlatformRequest, Reference};
+use crate::engine::store::ImageRecord;
+use crate::engine::{Digest, Error, Result};
+
+/// When to ask a registry for an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullPolicy {
+    /// Every time.
+    Always,
+    /// If there is none here.
+    #[default]
+    Missing,
+    /// If the registry has another one than is here; a registry that cannot be reached is no error then.
+    Newer,
+    /// Never.
+    Never,
+}
+
+impl PullPolicy {
+    /// Parses `always`, `missing` (`ifnotpresent`, `true`), `newer` (`ifnewer`) and `never` (`false`).
+    pub fn parse(text: &str) -> Result<Self> {
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "always" => Self::Always,
+            "missing" | "ifmissing" | "ifnotpresent" | "true" | "" => Self::Missing,
+            "newer" | "ifnewer" => Self::Newer,
+            "never" | "false" => Self::Never,
+            _ => {
+                return Err(Error::invalid(format!("unsupported pull policy {text:?}"))
+                    .with_hint("use always, missing, newer or never"));
+            }
+        })
+    }
+}
+
+/// What to pull, and how.
+#[derive(Clone, Debug, Default)]
+pub struct PullRequest {
+    /// The name as typed.
+    pub name: String,
+    /// When to ask the registry.
+    pub policy: PullPolicy,
+    /// Which instance of a multi-platform image.
+    pub platform: PlatformRequest,
+    /// `--tls-verify`.
+    pub tls_verify: Option<bool>,
+    /// `--cert-dir`.
+    pub cert_dir: Option<PathBuf>,
+    /// `--authfile`.
+    pub authfile: Option<PathBuf>,
+    /// `--creds`.
+    pub credentials: Option<Credentials>,
+    /// `--signature-policy`.
+    pub signature_policy: Option<PathBuf>,
+    /// `--retry`; `None`: as configured.
+    pub retry: Option<u32>,
+    /// `--retry-delay`; `None`: as configured.
+    pub retry_delay: Option<Duration>,
+}
+
+/// An image that is here now.
+#[derive(Clone, Debug)]
+pub struct PulledImage {
+    /// The record.
+    pub image: ImageRecord,
+    /// The full name it was pulled or found by; `None` if by ID.
+    pub name: Option<Reference>,
+    /// Digest of what the name means at the registry (an index, if it is one); `None` if no registry was asked.
+    pub digest: Option<Digest>,
+    /// Whether the name means another image now than before.
+    pub changed: bool,
+}
+
+/// A layer of an image that is being pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerInfo {
+    /// Digest of its blob.
+    pub digest: Digest,
+    /// Bytes of its blob.
+    pub size: u64,
+    /// Whether it is here already.
+    pub present: bool,
+}
+
+/// What a front end may show meanwhile. Called from several threads.
+pub trait Progress: Send + Sync {
+    /// A name is about to be asked for at its registry. `note` tells how a short name was resolved.
+    fn started(&self, reference: &Reference, note: Option<&str>) {
+        let _ = (reference, note);
+    }
+    /// The layers are known; they are named by their index from now on.
+    fn layers(&self, layers: &[LayerInfo]) {
+        let _ = layers;
+    }
+    /// So many bytes of a layer have come in all.
+    fn received(&self, index: usize, bytes: u64) {
+        let _ = (index, bytes);
+    }
+    /// A layer is complete, verified and unpacked.
+    fn unpacked(&self, index: usize) {
+        let _ = index;
+    }
+    /// The image is recorded, or was here already.
+    fn finished(&self, pulled: &PulledImage) {
+        let _ = pulled;
+    }
+}
+
+/// Shows nothing.
+#[derive(Debug)]
+pub struct Silent;
+
+impl Progress for Silent {}
+
+/// Parses Go's durations: `300ms`, `1.5s`, `2m`, `1h30m`; a bare number is seconds.
+pub fn go_duration(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(Duration::from_secs(u64::from(seconds)));
+    }
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let unit_end = rest[number..].find(|c: char| c.is_ascii_digit() || c == '.');
+        let end = unit_end.map_or(rest.len(), |e| number + e);
+        let factor = match &rest[number..end] {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        total += rest[..number].parse::<f64>().ok()? * factor;
+        rest = &rest[end..];
+    }
+    if text.is_empty() { None } else { Duration::try_from_secs_f64(total).ok() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_gos() {
+        for (text, want) in [("1s", 1000), ("1.5s", 1500), ("1m30s", 90_000), ("250ms", 250), ("2", 2000)] {
+            assert_eq!(go_duration(text), Some(Duration::from_millis(want)), "{text}");
+        }
+        for bad in ["", "s", "1x", "-1s", "1s2"] {
+            assert_eq!(go_duration(bad), None, "{bad}");
+        }
+    }
+}
