@@ -239,17 +239,11 @@ impl Benchmark {
             let mut made = 0;
             for count in [2, 200] {
                 while made < count {
-                    for tool in [&self.coracle, &self.podman] {
-                        let name = format!("bench-{made}");
-                        self.time(&line(
-                            &line(tool, &["create", "--network", "none", "--name"]),
-                            &[if tool == &self.coracle { &name } else { "" }, "lab/busybox"]
-                                .iter()
-                                .copied()
-                                .filter(|word| !word.is_empty())
-                                .collect::<Vec<_>>(),
-                        ));
-                    }
+                    // podman names its own: in one store a name is taken for both.
+                    let name = format!("bench-{made}");
+                    let create = ["create", "--network", "none"];
+                    self.time(&line(&line(&self.coracle, &create), &["--name", &name, "lab/busybox"]));
+                    self.time(&line(&line(&self.podman, &create), &["lab/busybox"]));
                     made += 1;
                 }
                 table.row(
