@@ -1,5 +1,6 @@
 //! A moment as docker's and podman's `--since` and `--until` take it.
 
+use crate::cmd::flags::values::go_duration;
 use crate::engine::{Error, Result};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -32,33 +33,11 @@ fn seconds(text: &str) -> Option<Timestamp> {
 
 /// A Go duration (`time.ParseDuration`) before now.
 fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let (negative, mut rest) = match text.strip_prefix('-') {
+    let (negative, length) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    if rest.is_empty() {
-        return None;
-    }
-    let mut nanos = 0.0;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let value: f64 = rest[..end].parse().ok()?;
-        rest = &rest[end..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        nanos += value
-            * match &rest[..end] {
-                "ns" => 1.0,
-                "us" | "µs" | "μs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 6e10,
-                "h" => 3.6e12,
-                _ => return None,
-            };
-        rest = &rest[end..];
-    }
-    #[allow(clippy::cast_possible_truncation)]
-    let duration = (nanos < 9.2e18).then(|| SignedDuration::from_nanos(nanos.round() as i64))?;
+    let duration = SignedDuration::from_nanos(i64::try_from(go_duration(length)?).ok()?);
     if negative { now.checked_add(duration) } else { now.checked_sub(duration) }.ok()
 }
 

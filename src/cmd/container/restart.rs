@@ -1,10 +1,10 @@
 //! `coracle restart`.
 
 use super::select::{SelectArgs, Selection, each};
+use super::stop::StopFlags;
 use crate::cmd::{Context, Exit};
 use crate::engine::Result;
-use crate::engine::container::{StopOptions, restart};
-use crate::engine::spec::signal;
+use crate::engine::container::restart;
 use crate::engine::state::Status;
 use clap::Args;
 
@@ -22,27 +22,15 @@ pub struct RestartArgs {
     /// All running containers
     #[arg(long)]
     running: bool,
-    /// Signal to send instead of the container's
-    #[arg(long, short = 's', value_name = "SIGNAL")]
-    signal: Option<String>,
-    /// Seconds until SIGKILL; -1 waits for ever [default: the container's, 10]
-    #[arg(
-        long,
-        short = 't',
-        visible_alias = "timeout",
-        value_name = "SECONDS",
-        allow_hyphen_values = true,
-        overrides_with = "time"
-    )]
-    time: Option<i64>,
+    #[command(flatten)]
+    how: StopFlags,
     #[command(flatten)]
     select: SelectArgs,
 }
 
 /// Restarts them at the same time.
 pub fn run(cx: &Context, args: RestartArgs) -> Result<Exit> {
-    let signal = args.signal.as_deref().map(signal::parse).transpose()?;
-    let options = StopOptions { timeout: args.time, signal };
+    let options = args.how.options()?;
     let chosen = Selection {
         args: &args.select,
         all: args.all || args.running,

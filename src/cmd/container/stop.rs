@@ -21,6 +21,15 @@ pub struct StopArgs {
     /// Missing containers are no error
     #[arg(long, short = 'i')]
     ignore: bool,
+    #[command(flatten)]
+    how: StopFlags,
+    #[command(flatten)]
+    select: SelectArgs,
+}
+
+/// How a container is stopped: the flags of stop and restart.
+#[derive(Args, Debug)]
+pub struct StopFlags {
     /// Signal to send instead of the container's
     #[arg(long, short = 's', value_name = "SIGNAL")]
     signal: Option<String>,
@@ -34,14 +43,22 @@ pub struct StopArgs {
         overrides_with = "time"
     )]
     time: Option<i64>,
-    #[command(flatten)]
-    select: SelectArgs,
+}
+
+impl StopFlags {
+    /// What they ask of the engine.
+    ///
+    /// # Errors
+    /// No such signal.
+    pub fn options(&self) -> Result<StopOptions> {
+        let signal = self.signal.as_deref().map(signal::parse).transpose()?;
+        Ok(StopOptions { timeout: self.time, signal })
+    }
 }
 
 /// Stops them at the same time.
 pub fn run(cx: &Context, args: StopArgs) -> Result<Exit> {
-    let signal = args.signal.as_deref().map(signal::parse).transpose()?;
-    let options = StopOptions { timeout: args.time, signal };
+    let options = args.how.options()?;
     let chosen = Selection {
         args: &args.select,
         all: args.all,

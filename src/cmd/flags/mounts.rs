@@ -511,8 +511,8 @@ mod tests {
         assert!(got.bind.chown && got.bind.create_source);
         assert_eq!(got.bind.relabel, Some(SelinuxRelabel::Shared));
         assert_eq!(got.bind.propagation, Some(Propagation::RShared));
-        assert_eq!(v("./src:/b").source, "/work/here/src");
-        assert_eq!(v("../x:/b/../c/").source, "/work/x");
+        assert_eq!(v("./src:/b").source, "/srv/here/src");
+        assert_eq!(v("../x:/b/../c/").source, "/srv/x");
         assert_eq!(v("../x:/b/../c/").target, "/c");
         assert_eq!((v("/data").kind, v("/data:nocopy").kind), (MountKind::Volume, MountKind::Volume));
         assert!(v("/a:/b:O,upperdir=/u,workdir=/w").bind.overlay);
@@ -553,7 +553,7 @@ mod tests {
         assert!(!m("type=bind,src=/a,dst=/b,ro=false").read_only);
         assert!(m("type=bind,src=/a,dst=/b,rw=false").read_only);
         assert_eq!(m("type=bind,dst=/b").source, "/b");
-        assert_eq!(m("type=bind,src=.,dst=/b").source, "/work/here");
+        assert_eq!(m("type=bind,src=.,dst=/b").source, "/srv/here");
         assert_eq!(
             m("type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1777").options,
             ["size=1048576", "mode=1777"]

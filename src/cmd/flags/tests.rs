@@ -7,7 +7,7 @@ use crate::engine::ErrorKind;
 use crate::engine::spec::{ContainerSpec, MountKind, NamespaceMode};
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-/// A caller in /work/here with two variables.
+/// A caller in /srv/here with two variables.
 pub(super) fn environment() -> Environment {
     Environment {
         vars: [("FOO", "foo"), ("FOOD", "bread"), ("EMPTY", "")]
@@ -15,15 +15,15 @@ pub(super) fn environment() -> Environment {
             .into(),
         uid: 1000,
         gid: 1000,
-        cwd: "/work/here".into(),
+        cwd: "/srv/here".into(),
         ..Environment::default()
     }
 }
 
 pub(super) fn read_nothing(path: &Path) -> Result<String> {
     match path.to_str() {
-        Some("/work/here/env") => Ok("A=1\nFOO\nMISSING\n# c\nQ=\"q\"\n".to_owned()),
-        Some("/work/here/labels") => Ok("a=1\nb\n".to_owned()),
+        Some("/srv/here/env") => Ok("A=1\nFOO\nMISSING\n# c\nQ=\"q\"\n".to_owned()),
+        Some("/srv/here/labels") => Ok("a=1\nb\n".to_owned()),
         _ => Err(Error::not_found(format!("open {}: no such file or directory", path.display()))),
     }
 }
@@ -252,6 +252,6 @@ fn disabling_the_health_check_needs_no_machinery() {
 #[test]
 fn a_directory_instead_of_an_image() {
     let got = spec("--rootfs ./root sh");
-    assert_eq!(got.image.rootfs.as_deref(), Some("/work/here/./root"));
+    assert_eq!(got.image.rootfs.as_deref(), Some("/srv/here/./root"));
     assert_eq!(got.process.command, ["sh"]);
 }

@@ -53,20 +53,21 @@ pub fn signed_size(flag: &str, text: &str) -> Result<i64> {
 /// # Errors
 /// Not of that form, negative, or above 2^64 ns.
 pub fn duration(flag: &str, text: &str) -> Result<u64> {
-    let bad = || {
+    go_duration(text).ok_or_else(|| {
         Error::invalid(format!("invalid {flag} {text:?}")).with_hint("a duration such as 30s, 1m30s or 500ms")
-    };
+    })
+}
+
+/// What Go's `time.ParseDuration` reads, without a sign, in nanoseconds. `None`: not of that form, or above 2^64 ns.
+pub fn go_duration(text: &str) -> Option<u64> {
     if text == "0" {
-        return Ok(0);
+        return Some(0);
     }
-    if text.is_empty() {
-        return Err(bad());
-    }
-    let mut rest = text;
+    let mut rest = (!text.is_empty()).then_some(text)?;
     let mut total = 0f64;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
-        let value: f64 = rest[..end].parse().map_err(|_| bad())?;
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let value: f64 = rest[..end].parse().ok()?;
         rest = &rest[end..];
         let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
         total += value
@@ -77,15 +78,12 @@ pub fn duration(flag: &str, text: &str) -> Result<u64> {
                 "s" => 1e9,
                 "m" => 6e10,
                 "h" => 3.6e12,
-                _ => return Err(bad()),
+                _ => return None,
             };
         rest = &rest[unit_end..];
     }
-    if !(total.is_finite() && total < 1.8e19) {
-        return Err(bad());
-    }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    Ok(total.round() as u64)
+    (total < 1.8e19).then(|| total.round() as u64)
 }
 
 /// The lines of an `--env-file` or `--label-file`: `NAME=VALUE` or `NAME`, comments and blank lines dropped. Quotes
