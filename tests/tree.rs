@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("digest", &["error"]),
+    ("moment", &["error"]),
     ("spec", &["error", "digest"]),
     ("config", &["error", "digest", "spec", "host"]),
     ("host", &["error", "digest", "spec"]),
@@ -17,12 +18,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("state", &["error", "digest", "spec", "config", "host"]),
     ("registry", &["error", "digest", "spec", "config", "host"]),
     ("conmon", &["error", "digest", "spec", "config", "host"]),
-    ("image", &["error", "digest", "spec", "config", "host", "store", "registry", "state", "Engine"]),
+    (
+        "image",
+        &["error", "moment", "digest", "spec", "config", "host", "store", "registry", "state", "Engine"],
+    ),
     (
         "container",
         &[
-            "error", "digest", "spec", "config", "host", "store", "registry", "state", "oci", "conmon",
-            "image", "Engine",
+            "error", "moment", "digest", "spec", "config", "host", "store", "registry", "state", "oci",
+            "conmon", "image", "Engine",
         ],
     ),
     // The command line's formats know nothing of what they print.
@@ -30,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Parts that do no input or output: they get values and return values.
-const PURE: &[&str] = &["src/engine/spec", "src/engine/oci", "src/cmd/format"];
+const PURE: &[&str] = &["src/engine/moment.rs", "src/engine/spec", "src/engine/oci", "src/cmd/format"];
 
 fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -12,6 +12,7 @@ pub mod digest;
 pub mod error;
 pub mod host;
 pub mod image;
+pub mod moment;
 pub mod oci;
 pub mod registry;
 pub mod spec;

@@ -1,13 +1,13 @@
 //! `coracle logs`.
 
 use super::attach::one;
-use super::moment;
 use crate::cmd::{Context, Exit};
 use crate::engine::conmon::{LogLine, Stream};
 use crate::engine::container::logs::{Logs, LogsOptions, Next, logs};
-use crate::engine::{Error, Result};
+use crate::engine::{Error, Result, moment};
 use clap::Args;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use std::io::{BufWriter, Write};
 
 /// Show what containers have written
@@ -67,7 +67,7 @@ pub fn run(cx: &Context, mut args: LogsArgs) -> Result<Exit> {
     }
     let now = Timestamp::now();
     let time = |flag: &str, text: &Option<String>| {
-        text.as_deref().map(|text| moment::parse(flag, text, now)).transpose()
+        text.as_deref().map(|text| moment::parse(flag, text, now, &TimeZone::system())).transpose()
     };
     let options = LogsOptions {
         follow: args.follow,

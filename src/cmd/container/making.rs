@@ -1,7 +1,7 @@
 //! What run and create have in common: flags to spec, image, container, ID file.
 
 use crate::cmd::flags::{CreateFlags, RunFlags};
-use crate::cmd::image::pull::{PlatformFlags, RegistryFlags, progress};
+use crate::cmd::image::pull::progress;
 use crate::cmd::{Context, user_files};
 use crate::engine::container::{CreateRequest, create};
 use crate::engine::image::{PullPolicy, PullRequest, pull};
@@ -43,29 +43,14 @@ pub fn make(cx: &Context, flags: &CreateFlags, mut spec: ContainerSpec) -> Resul
 
 /// Finds or pulls the image and notes in the spec what it is.
 fn obtain(engine: &Engine, flags: &CreateFlags, spec: &mut ContainerSpec) -> Result<()> {
-    let platform = &flags.image.platform;
-    let platform = PlatformFlags {
-        platform: platform.platform.clone(),
-        arch: platform.arch.clone(),
-        os: platform.os.clone(),
-        variant: platform.variant.clone(),
-    };
-    let registry = &flags.image.registry;
-    let registry = RegistryFlags {
-        authfile: registry.authfile.clone(),
-        tls_verify: registry.tls_verify,
-        retry: registry.retry,
-        retry_delay: registry.retry_delay.clone(),
-        ..RegistryFlags::default()
-    };
     let default = engine.config.env.var("DOCKER_DEFAULT_PLATFORM");
     let mut request = PullRequest {
         name: spec.image.requested.clone(),
         policy: PullPolicy::parse(flags.image.policy())?,
-        platform: platform.request(default)?,
+        platform: flags.image.platform.request(default)?,
         ..PullRequest::default()
     };
-    registry.fill(&mut request)?;
+    flags.image.registry.fill(&mut request)?;
     let found = pull(engine, &request, &*progress(flags.image.quiet))?;
     spec.image.name = found.name.map(|name| name.to_string()).unwrap_or_default();
     spec.image.digest = found.image.digest.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -10,7 +10,6 @@ pub mod inspect;
 pub mod kill;
 pub mod logs;
 pub mod making;
-pub mod moment;
 pub mod prune;
 pub mod ps;
 pub mod restart;

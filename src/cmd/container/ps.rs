@@ -1,7 +1,7 @@
 //! `coracle ps`, `container ls`, `container list`, `container ps`.
 
 use crate::cmd::format::human;
-use crate::cmd::format::listing::{Column, Json, Listing, Plan};
+use crate::cmd::format::listing::{Json, Listing, Plan, column};
 use crate::cmd::format::template::{Element, List, Map, Value};
 use crate::cmd::{Context, Exit};
 use crate::engine::container::{self, Filters};
@@ -400,15 +400,6 @@ fn local_volumes(row: &Row) -> Value {
 
 fn none() -> Value {
     Value::List(Rc::new(List::default()))
-}
-
-const fn column(
-    name: &'static str,
-    header: &'static str,
-    text: fn(&Row) -> Value,
-    json: Json<Row>,
-) -> Column<Row> {
-    Column { name, header, text, json }
 }
 
 /// podman's fields in podman's order, then docker's own. Where both have one, `--format json` has podman's type and

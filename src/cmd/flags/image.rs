@@ -1,6 +1,10 @@
 //! Where the image comes from: pull policy, platform, registry access. Shared by run, create and pull.
 
 use super::values::boolean;
+use crate::engine::image::PullRequest;
+use crate::engine::image::request::retry_delay;
+use crate::engine::registry::PlatformRequest;
+use crate::engine::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -28,12 +32,30 @@ pub struct RegistryArgs {
     pub disable_content_trust: Option<bool>,
 }
 
+impl RegistryArgs {
+    /// Puts these flags into a request.
+    ///
+    /// # Errors
+    /// Encrypted images are not supported; a delay that is no duration.
+    pub fn fill(&self, request: &mut PullRequest) -> Result<()> {
+        if !self.decryption_key.is_empty() {
+            return Err(Error::unsupported("--decryption-key: encrypted images are not supported"));
+        }
+        request.authfile.clone_from(&self.authfile);
+        request.tls_verify = self.tls_verify;
+        request.retry = self.retry;
+        request.retry_delay =
+            self.retry_delay.as_deref().map(|text| retry_delay("--retry-delay", text)).transpose()?;
+        Ok(())
+    }
+}
+
 /// Which platform of a multi-platform image.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Image")]
 pub struct PlatformArgs {
     /// Platform of the image, as linux/arm64
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["arch", "os", "variant"])]
     pub platform: Option<String>,
     /// Architecture of the image
     #[arg(long, value_name = "ARCH")]
@@ -44,6 +66,25 @@ pub struct PlatformArgs {
     /// Variant of the architecture
     #[arg(long, value_name = "VARIANT")]
     pub variant: Option<String>,
+}
+
+impl PlatformArgs {
+    /// What was asked for; `default` (docker's `DOCKER_DEFAULT_PLATFORM`) counts if nothing was.
+    ///
+    /// # Errors
+    /// Not of the form `OS[/ARCH[/VARIANT]]`.
+    pub fn request(&self, default: Option<&str>) -> Result<PlatformRequest> {
+        let given = PlatformRequest {
+            os: self.os.clone().filter(|s| !s.is_empty()),
+            architecture: self.arch.clone().filter(|s| !s.is_empty()),
+            variant: self.variant.clone().filter(|s| !s.is_empty()),
+        };
+        match (self.platform.as_deref().filter(|p| !p.is_empty()), given.is_custom(), default) {
+            (Some(platform), _, _) => PlatformRequest::parse(platform),
+            (None, false, Some(default)) => PlatformRequest::parse(default),
+            _ => Ok(given),
+        }
+    }
 }
 
 /// The image of a new container.

@@ -48,44 +48,6 @@ pub fn signed_size(flag: &str, text: &str) -> Result<i64> {
     size(flag, text).map(|n| i64::try_from(n).unwrap_or(i64::MAX))
 }
 
-/// A Go duration in nanoseconds: `1m30s`, `500ms`, `1.5h`; `0` needs no unit.
-///
-/// # Errors
-/// Not of that form, negative, or above 2^64 ns.
-pub fn duration(flag: &str, text: &str) -> Result<u64> {
-    go_duration(text).ok_or_else(|| {
-        Error::invalid(format!("invalid {flag} {text:?}")).with_hint("a duration such as 30s, 1m30s or 500ms")
-    })
-}
-
-/// What Go's `time.ParseDuration` reads, without a sign, in nanoseconds. `None`: not of that form, or above 2^64 ns.
-pub fn go_duration(text: &str) -> Option<u64> {
-    if text == "0" {
-        return Some(0);
-    }
-    let mut rest = (!text.is_empty()).then_some(text)?;
-    let mut total = 0f64;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let value: f64 = rest[..end].parse().ok()?;
-        rest = &rest[end..];
-        let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        total += value
-            * match &rest[..unit_end] {
-                "ns" => 1.0,
-                "us" | "µs" | "μs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 6e10,
-                "h" => 3.6e12,
-                _ => return None,
-            };
-        rest = &rest[unit_end..];
-    }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    (total < 1.8e19).then(|| total.round() as u64)
-}
-
 /// The lines of an `--env-file` or `--label-file`: `NAME=VALUE` or `NAME`, comments and blank lines dropped. Quotes
 /// are part of the value and nothing is expanded (docker's format).
 ///
@@ -203,22 +165,6 @@ mod tests {
         let e = size("--memory", "lots").unwrap_err();
         assert_eq!(e.to_string(), "invalid --memory \"lots\"");
         assert!(e.hint().is_some());
-    }
-
-    #[test]
-    fn durations_are_gos() {
-        for (text, want) in [
-            ("0", 0),
-            ("1s", 1_000_000_000),
-            ("1m30s", 90_000_000_000),
-            ("1.5h", 5_400_000_000_000),
-            ("2ms", 2_000_000),
-        ] {
-            assert_eq!(duration("--x", text).unwrap(), want, "{text}");
-        }
-        for text in ["", "1", "s", "-1s", "1d", "1s2"] {
-            assert!(duration("--x", text).is_err(), "{text}");
-        }
     }
 
     #[test]

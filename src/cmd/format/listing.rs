@@ -21,6 +21,16 @@ pub struct Column<R> {
     pub json: Json<R>,
 }
 
+/// A [`Column`] on one line.
+pub const fn column<R>(
+    name: &'static str,
+    header: &'static str,
+    text: fn(&R) -> Value,
+    json: Json<R>,
+) -> Column<R> {
+    Column { name, header, text, json }
+}
+
 /// What a field is in `--format json`.
 pub enum Json<R> {
     /// The template's value.

@@ -5,7 +5,6 @@
 pub mod human;
 pub mod listing;
 pub mod template;
-pub mod when;
 
 pub use listing::{Column, Json, Listing, Plan};
 pub use template::{Template, Value};

@@ -1,11 +1,11 @@
 //! `--filter` on images: docker's keys and podman's. Values of one key are alternatives (labels all have to match),
 //! different keys all have to hold.
 
-use crate::cmd::format::when::moment;
 use crate::engine::image::{self, ImageConfig};
 use crate::engine::store::ImageRecord;
-use crate::engine::{Engine, Error, Result};
+use crate::engine::{Engine, Error, Result, moment};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashSet};
 
 const KEYS: [&str; 15] = [
@@ -58,7 +58,7 @@ impl Filters {
                 return Err(invalid("the value is true or false"));
             }
             if key == "until" {
-                moment(value, Timestamp::now())?;
+                until(value)?;
             }
             filters.0.entry(key.to_owned()).or_default().push(value.to_owned());
         }
@@ -88,8 +88,7 @@ impl Filters {
             let names = keys.iter().flat_map(|key| self.values(key));
             names.map(|name| image::find(engine, name).map(|found| found.image.created)).collect()
         };
-        let until =
-            self.values("until").iter().map(|v| moment(v, Timestamp::now())).collect::<Result<Vec<_>>>()?;
+        let until = self.values("until").iter().map(|v| until(v)).collect::<Result<Vec<_>>>()?;
         let used = match self.0.contains_key("containers") {
             true => engine.store.containers()?.into_iter().map(|c| c.image).collect(),
             false => HashSet::new(),
@@ -243,6 +242,11 @@ fn in_class(class: &str, c: char) -> bool {
         }
     }
     false
+}
+
+/// A point in time; without an offset in the local time zone.
+fn until(value: &str) -> Result<Timestamp> {
+    moment::parse("filter until", value, Timestamp::now(), &TimeZone::system())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::filters::{Filters, is_manifest_list, split_name};
 use crate::cmd::format::human;
-use crate::cmd::format::listing::{Column, Json, Listing, Plan};
+use crate::cmd::format::listing::{Json, Listing, Plan, column};
 use crate::cmd::format::template::{Value, rfc3339};
 use crate::cmd::{Context, Exit};
 use crate::engine::image::{self, ImageConfig};
@@ -302,15 +302,6 @@ fn labels(row: &Row) -> &BTreeMap<String, String> {
 
 fn labels_text(row: &Row) -> Value {
     labels(row).iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",").into()
-}
-
-const fn column(
-    name: &'static str,
-    header: &'static str,
-    text: fn(&Row) -> Value,
-    json: Json<Row>,
-) -> Column<Row> {
-    Column { name, header, text, json }
 }
 
 /// podman's fields in podman's order, then docker's own.

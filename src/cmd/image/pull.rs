@@ -3,18 +3,18 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::cmd::flags::image::{PlatformArgs, RegistryArgs};
 use crate::cmd::{Context, Exit};
 use crate::engine::config::auth::Credentials;
 use crate::engine::image::pull::pull_all_tags;
-use crate::engine::image::request::{LayerInfo, go_duration};
+use crate::engine::image::request::LayerInfo;
 use crate::engine::image::{self, Progress, PullPolicy, PullRequest, PulledImage, short_id};
+use crate::engine::registry::Reference;
 use crate::engine::registry::reference::DEFAULT_DOMAIN;
-use crate::engine::registry::{PlatformRequest, Reference};
 use crate::engine::{Error, Result};
 
 /// Pull images from a registry
@@ -33,103 +33,22 @@ pub struct PullArgs {
     pub policy: String,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub platform: PlatformFlags,
+    pub platform: PlatformArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub registry: RegistryFlags,
-    /// Images to pull
-    #[arg(required = true, value_name = "IMAGE")]
-    pub images: Vec<String>,
-}
-
-/// Which instance of a multi-platform image.
-#[derive(Args, Clone, Debug, Default)]
-pub struct PlatformFlags {
-    /// Platform of the image, OS[/ARCH[/VARIANT]]
-    #[arg(long, value_name = "PLATFORM", conflicts_with_all = ["arch", "os", "variant"])]
-    pub platform: Option<String>,
-    /// Architecture of the image, if not the host's
-    #[arg(long, value_name = "ARCH")]
-    pub arch: Option<String>,
-    /// Operating system of the image, if not the host's
-    #[arg(long, value_name = "OS")]
-    pub os: Option<String>,
-    /// Variant of the architecture, if not the host's
-    #[arg(long, value_name = "VARIANT")]
-    pub variant: Option<String>,
-}
-
-impl PlatformFlags {
-    /// What was asked for; docker's `DOCKER_DEFAULT_PLATFORM` counts if nothing was.
-    pub fn request(&self, default: Option<&str>) -> Result<PlatformRequest> {
-        let given = PlatformRequest {
-            os: self.os.clone().filter(|s| !s.is_empty()),
-            architecture: self.arch.clone().filter(|s| !s.is_empty()),
-            variant: self.variant.clone().filter(|s| !s.is_empty()),
-        };
-        match (self.platform.as_deref().filter(|p| !p.is_empty()), given.is_custom(), default) {
-            (Some(platform), _, _) => PlatformRequest::parse(platform),
-            (None, false, Some(default)) => PlatformRequest::parse(default),
-            _ => Ok(given),
-        }
-    }
-}
-
-/// How to talk to registries.
-#[derive(Args, Clone, Debug, Default)]
-pub struct RegistryFlags {
-    /// File with registry credentials (auth.json)
-    #[arg(long, value_name = "FILE")]
-    pub authfile: Option<PathBuf>,
+    pub registry: RegistryArgs,
     /// Directory with certificates (*.crt, *.cert, *.key) for the registry
     #[arg(long, value_name = "DIR")]
     pub cert_dir: Option<PathBuf>,
     /// Credentials for the registry
     #[arg(long, value_name = "USER[:PASSWORD]")]
     pub creds: Option<String>,
-    /// Require HTTPS and verify certificates
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
-    pub tls_verify: Option<bool>,
-    /// Times to try again after a failure
-    #[arg(long, value_name = "COUNT")]
-    pub retry: Option<u32>,
-    /// Pause before the first further try, doubled for each
-    #[arg(long, value_name = "DURATION")]
-    pub retry_delay: Option<String>,
-    /// Key for an encrypted image (not supported)
-    #[arg(long, value_name = "KEY")]
-    pub decryption_key: Vec<String>,
     /// Signature policy file instead of policy.json
     #[arg(long, value_name = "FILE", hide = true)]
     pub signature_policy: Option<PathBuf>,
-    /// Accepted and ignored, as docker's successor of it is policy.json
-    #[arg(long)]
-    pub disable_content_trust: bool,
-}
-
-impl RegistryFlags {
-    /// Puts these flags into a request.
-    pub fn fill(&self, request: &mut PullRequest) -> Result<()> {
-        if !self.decryption_key.is_empty() {
-            return Err(Error::unsupported("--decryption-key: encrypted images are not supported"));
-        }
-        request.authfile.clone_from(&self.authfile);
-        request.cert_dir.clone_from(&self.cert_dir);
-        request.credentials = self.creds.as_deref().map(Credentials::parse).transpose()?;
-        request.tls_verify = self.tls_verify;
-        request.signature_policy.clone_from(&self.signature_policy);
-        request.retry = self.retry;
-        request.retry_delay = match &self.retry_delay {
-            Some(text) => Some(duration(text)?),
-            None => None,
-        };
-        Ok(())
-    }
-}
-
-fn duration(text: &str) -> Result<Duration> {
-    go_duration(text)
-        .ok_or_else(|| Error::invalid(format!("--retry-delay {text:?} is no duration such as 500ms or 2s")))
+    /// Images to pull
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<String>,
 }
 
 /// Runs `coracle pull`.
@@ -139,6 +58,9 @@ pub fn run(cx: &Context, args: PullArgs) -> Result<Exit> {
     let mut request = PullRequest {
         policy: PullPolicy::parse(&args.policy)?,
         platform: args.platform.request(env.var("DOCKER_DEFAULT_PLATFORM"))?,
+        cert_dir: args.cert_dir,
+        credentials: args.creds.as_deref().map(Credentials::parse).transpose()?,
+        signature_policy: args.signature_policy,
         ..PullRequest::default()
     };
     args.registry.fill(&mut request)?;
@@ -346,6 +268,7 @@ impl Progress for Bars {
 mod tests {
     use super::*;
     use clap::{CommandFactory, FromArgMatches, Parser};
+    use std::time::Duration;
 
     #[derive(Parser)]
     struct Cli {

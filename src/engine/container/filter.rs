@@ -3,8 +3,9 @@
 
 use crate::engine::spec::NamespaceMode;
 use crate::engine::state::{Record, Status};
-use crate::engine::{Engine, Error, Result};
+use crate::engine::{Engine, Error, Result, moment};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use regex::Regex;
 use std::collections::BTreeMap;
 
@@ -238,41 +239,9 @@ fn network_name(mode: &NamespaceMode) -> &str {
     }
 }
 
-/// A point in time: RFC 3339, a date, Unix seconds, or a duration ago (`10m`, `1h30m`).
+/// A point in time; without an offset in the local time zone (docker's `until` filter).
 fn until(value: &str) -> Result<Timestamp> {
-    let invalid = || {
-        Error::invalid(format!("invalid filter \"until={value}\""))
-            .with_hint("a time stamp, or a duration such as 24h")
-    };
-    if let Ok(at) = value.parse::<Timestamp>() {
-        return Ok(at);
-    }
-    if let Ok(seconds) = value.parse::<i64>() {
-        return Timestamp::from_second(seconds).map_err(|e| invalid().with_source(e));
-    }
-    if let Ok(civil) = value.parse::<jiff::civil::DateTime>() {
-        return civil.in_tz("UTC").map(|z| z.timestamp()).map_err(|e| invalid().with_source(e));
-    }
-    let mut nanos: i64 = 0;
-    let mut rest = value;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|n| *n > 0).ok_or_else(invalid)?;
-        let number: i64 = rest[..digits].parse().map_err(|_| invalid())?;
-        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |n| digits + n);
-        let scale: i64 = match &rest[digits..unit] {
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            "d" => 86_400_000_000_000,
-            _ => return Err(invalid()),
-        };
-        nanos = number.checked_mul(scale).and_then(|n| nanos.checked_add(n)).ok_or_else(invalid)?;
-        rest = &rest[unit..];
-    }
-    Timestamp::now()
-        .checked_sub(jiff::SignedDuration::from_nanos(nanos))
-        .map_err(|e| invalid().with_source(e))
+    moment::parse("filter until", value, Timestamp::now(), &TimeZone::system())
 }
 
 #[cfg(test)]
@@ -282,12 +251,18 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_bad_values_are_refused() {
-        for bad in ["colour=red", "status", "status=happy", "exited=x", "until=soon"] {
+        for bad in ["colour=red", "status", "status=happy", "exited=x", "until=soon", "until="] {
             assert!(Filters::parse(&[bad.to_owned()]).is_err(), "{bad}");
         }
-        for good in
-            ["label=a=b", "label!=a", "until=10m", "until=1h30m", "until=2020-01-01T00:00:00Z", "exited=137"]
-        {
+        for good in [
+            "label=a=b",
+            "label!=a",
+            "until=10m",
+            "until=1h30m",
+            "until=2020-01-01T00:00:00Z",
+            "until=2020-01-01",
+            "exited=137",
+        ] {
             Filters::parse(&[good.to_owned()]).unwrap();
         }
     }

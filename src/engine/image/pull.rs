@@ -10,7 +10,7 @@
 //! the manifest once more as `manifest`.
 
 use super::lookup::{Found, find_for, no_such_image};
-use super::request::{Progress, PullPolicy, PullRequest, PulledImage, go_duration};
+use super::request::{Progress, PullPolicy, PullRequest, PulledImage, retry_delay};
 use super::{ImageConfig, config_of, hello, layers};
 use crate::engine::config::policy::Policy;
 use crate::engine::config::registries::{Registries, ShortNameMode};
@@ -121,8 +121,7 @@ pub fn client(engine: &Engine, request: &PullRequest) -> Result<Client> {
     let default = Retry::default();
     let delay = match (request.retry_delay, &conf.retry_delay) {
         (Some(delay), _) => delay,
-        (None, Some(text)) => go_duration(text)
-            .ok_or_else(|| Error::invalid(format!("containers.conf: retry_delay {text:?} is no duration")))?,
+        (None, Some(text)) => retry_delay("retry_delay in containers.conf", text)?,
         (None, None) => default.delay,
     };
     let options = ClientOptions {

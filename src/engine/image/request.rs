@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::config::auth::Credentials;
 use crate::engine::registry::{PlatformRequest, Reference};
 use crate::engine::store::ImageRecord;
-use crate::engine::{Digest, Error, Result};
+use crate::engine::{Digest, Error, Result, moment};
 
 /// When to ask a registry for an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,30 +120,13 @@ pub struct Silent;
 
 impl Progress for Silent {}
 
-/// Parses Go's durations: `300ms`, `1.5s`, `2m`, `1h30m`; a bare number is seconds.
-pub fn go_duration(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Some(Duration::from_secs(u64::from(seconds)));
-    }
-    let mut total = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let unit_end = rest[number..].find(|c: char| c.is_ascii_digit() || c == '.');
-        let end = unit_end.map_or(rest.len(), |e| number + e);
-        let factor = match &rest[number..end] {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        total += rest[..number].parse::<f64>().ok()? * factor;
-        rest = &rest[end..];
-    }
-    if text.is_empty() { None } else { Duration::try_from_secs_f64(total).ok() }
+/// The pause before a further attempt, as `--retry-delay` and containers.conf give it: a duration, or seconds. `what` is
+/// which of them, for the error.
+pub fn retry_delay(what: &str, text: &str) -> Result<Duration> {
+    let seconds = || text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
+    moment::duration(text).or_else(seconds).ok_or_else(|| {
+        Error::invalid(format!("invalid {what} {text:?}")).with_hint("a duration such as 500ms or 2s")
+    })
 }
 
 #[cfg(test)]
@@ -152,12 +135,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_gos() {
+    fn a_delay_is_a_duration_or_seconds() {
         for (text, want) in [("1s", 1000), ("1.5s", 1500), ("1m30s", 90_000), ("250ms", 250), ("2", 2000)] {
-            assert_eq!(go_duration(text), Some(Duration::from_millis(want)), "{text}");
+            assert_eq!(retry_delay("--retry-delay", text).unwrap(), Duration::from_millis(want), "{text}");
         }
         for bad in ["", "s", "1x", "-1s", "1s2"] {
-            assert_eq!(go_duration(bad), None, "{bad}");
+            assert!(retry_delay("--retry-delay", bad).is_err(), "{bad}");
         }
     }
 }
