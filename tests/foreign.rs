@@ -223,6 +223,8 @@ fn excusable(stderr: &str) -> bool {
         "layer not known",
         // podman 4.3 of an image whose last name went between two of its looks: it reads the bare ID as a name.
         "parsing named reference",
+        // podman finishes a pull of an image that was removed meanwhile.
+        "identifier is not a layer, image, or container",
     ]
     .iter()
     .any(|phrase| stderr.contains(phrase))
