@@ -1,16 +1,22 @@
 //! `coracle container inspect`, and what `coracle inspect` shows of a container.
 
-mod build;
-mod data;
+mod config;
+mod container;
+mod host;
+mod mounts;
+mod network;
 
-pub(crate) use build::layer_data;
-pub(crate) use data::{GraphDriver, Set, Texts, set};
+pub(crate) use container::{GraphDriver, layer_data};
 
 use crate::cmd::format::template::{Value, to_value};
 use crate::cmd::system::inspect::{Inspected, show};
 use crate::cmd::{Context, Exit};
-use crate::engine::{Engine, Error, ErrorKind, Result, container};
+use crate::engine::container as containers;
+use crate::engine::{Engine, Error, ErrorKind, Result};
 use clap::Args;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Show everything about containers
 #[derive(Args, Clone, Debug)]
@@ -32,7 +38,7 @@ pub struct ContainerInspectArgs {
 /// Inspects.
 pub fn run(cx: &Context, args: ContainerInspectArgs) -> Result<Exit> {
     let engine = cx.engine()?;
-    let names = if args.latest { vec![container::latest(engine)?.id] } else { args.containers };
+    let names = if args.latest { vec![containers::latest(engine)?.id] } else { args.containers };
     show(cx, args.format.as_deref(), &names, |name| match inspect(engine, name, args.size)? {
         Some(found) => Ok(found),
         None => Err(Error::not_found(format!("No such container: {name}"))),
@@ -41,11 +47,34 @@ pub fn run(cx: &Context, args: ContainerInspectArgs) -> Result<Exit> {
 
 /// What is known of the container `name`; `None` if there is none.
 pub fn inspect(engine: &Engine, name: &str, size: bool) -> Result<Option<Inspected>> {
-    let record = match container::inspect(engine, name) {
+    let record = match containers::inspect(engine, name) {
         Ok(record) => record,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
-    let value: Value = to_value(&build::container(engine, &record, size)?);
+    let value: Value = to_value(&container::container(engine, &record, size)?);
     Ok(Some(value))
+}
+
+/// Go's `struct{}`: `{}` in JSON.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Empty {}
+
+/// Go's `map[string]struct{}`.
+pub(crate) type Set = BTreeMap<String, Empty>;
+
+/// Texts by text.
+pub(crate) type Texts = BTreeMap<String, String>;
+
+/// Makes a [`Set`].
+pub(crate) fn set<S: AsRef<str>>(keys: &[S]) -> Set {
+    keys.iter().map(|key| (key.as_ref().to_owned(), Empty {})).collect()
+}
+
+pub(crate) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn base_name(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).to_owned()
 }
