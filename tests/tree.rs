@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["error", "digest", "spec", "config", "host"]),
     ("state", &["error", "digest", "spec", "config", "host"]),
     ("registry", &["error", "digest", "spec", "config", "host"]),
+    ("network", &["error", "digest", "spec", "config", "host"]),
     ("conmon", &["error", "digest", "spec", "config", "host"]),
     (
         "image",
@@ -26,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "container",
         &[
             "error", "moment", "digest", "spec", "config", "host", "store", "registry", "state", "oci",
-            "conmon", "image", "Engine",
+            "conmon", "network", "image", "Engine",
         ],
     ),
     // The command line's formats know nothing of what they print.

@@ -13,6 +13,7 @@ pub mod error;
 pub mod host;
 pub mod image;
 pub mod moment;
+pub mod network;
 pub mod oci;
 pub mod registry;
 pub mod spec;

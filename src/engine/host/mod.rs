@@ -8,6 +8,7 @@ pub mod failpoint;
 pub mod limits;
 pub mod lock;
 pub mod mount;
+pub mod netns;
 pub mod process;
 pub mod rooted;
 pub mod signals;

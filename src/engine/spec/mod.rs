@@ -9,6 +9,7 @@ mod facts;
 mod limits;
 mod mount;
 mod namespace;
+mod network;
 mod process;
 mod security;
 pub mod signal;
@@ -21,6 +22,7 @@ pub use mount::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel};
 pub use namespace::{
     IdMapping, IdMappings, NamespaceMode, NamespacesSpec, UserNamespace, to_container, to_host,
 };
+pub use network::{Attachment, Endpoint, Link, NetworkSpec, NetworkState, PortMapping, Protocol};
 pub use process::{ProcessSpec, User};
 pub use security::SecuritySpec;
 
@@ -39,6 +41,8 @@ pub struct ContainerSpec {
     pub process: ProcessSpec,
     /// One mode per namespace.
     pub namespaces: NamespacesSpec,
+    /// Networks and published ports.
+    pub network: NetworkSpec,
     /// Host name inside; empty: the short container ID (or the host's with `--uts host`).
     pub hostname: String,
     /// NIS domain name.

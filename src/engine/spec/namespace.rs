@@ -9,7 +9,7 @@ pub enum NamespaceMode {
     /// What containers.conf says, else the kind's own default.
     #[default]
     Default,
-    /// A new one. For the network: one with a loopback interface only, unless networks are attached.
+    /// A new one. For the network: the default network.
     Private,
     /// The host's.
     Host,
@@ -21,7 +21,8 @@ pub enum NamespaceMode {
     None,
     /// ipc `shareable` (a private one others may join).
     Shareable,
-    /// A network by name (`bridge`, `pasta`, a user-defined one) with its options; the network issue's.
+    /// A new network namespace that is connected: `bridge` (to the networks in [`super::NetworkSpec::attachments`]), `pasta` or
+    /// `slirp4netns` (through a user-mode network stack, with [`super::NetworkSpec::options`]).
     Network(String),
 }
 

@@ -1,0 +1,10 @@
+//! Networks: their definitions, the addresses on them, and what connects a container to them.
+//!
+//! A network is a file (`record`); bridges and their firewall rules are netavark's work, name resolution is aardvark-dns's,
+//! both run as child processes and leave nothing but what a container's life needs. An ordinary user's bridges are in one
+//! network namespace of their own; their default network is pasta. Used by [`crate::engine::container`], which knows
+//! when a container begins and ends.
+
+mod record;
+
+pub use record::{LeaseRange, Network, Route, Subnet};
