@@ -5,7 +5,7 @@
 
 use super::context::Context;
 use super::globals::Globals;
-use super::{command, switches};
+use super::{command, command_for};
 use crate::engine::state::Status;
 use crate::engine::{Engine, Error, Result};
 use clap::{Arg, FromArgMatches, ValueHint};
@@ -115,10 +115,8 @@ fn runs_a_command() -> bool {
 
 /// The engine that the global flags among the words choose.
 fn context() -> Option<Context> {
-    let matches = switches::with_values_for(command(), &words())
-        .ignore_errors(true)
-        .try_get_matches_from(words())
-        .ok()?;
+    let words = words();
+    let matches = command_for(&words).ignore_errors(true).try_get_matches_from(words).ok()?;
     let globals = Globals::from_arg_matches(&matches).ok()?;
     Some(Context::new(globals, Vec::new()))
 }

@@ -1,8 +1,8 @@
 //! The command line: argv in, engine request, engine value, text out.
 //!
 //! Each command is one file with its arguments (whose doc comments are the help) and a `run` that fills a request,
-//! calls the engine and renders. A command stands once in [`Command`] or in the enum of its noun, and once in the
-//! match beside it. Only this module prints, exits, and reads environment and argv.
+//! calls the engine and renders. A command stands once in [`Command`] or in the enum of its noun, its arguments
+//! [`Later`], and once in the match beside it. Only this module prints, exits, and reads environment and argv.
 
 pub mod completion;
 pub mod container;
@@ -12,6 +12,7 @@ pub mod flags;
 pub mod format;
 pub mod globals;
 pub mod image;
+pub mod later;
 pub mod logging;
 pub mod suggest;
 pub mod switches;
@@ -23,6 +24,8 @@ pub use context::Context;
 use crate::engine::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use globals::Globals;
+use later::Later;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// The exit code of a command that did what it could: 0, a container's own, or 1 after some objects failed.
@@ -62,68 +65,68 @@ pub struct Cli {
 #[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
 enum Command {
-    Attach(container::attach::AttachArgs),
-    Create(container::create::CreateArgs),
-    Completion(system::completion::CompletionArgs),
-    Exec(container::exec::ExecArgs),
-    Logs(container::logs::LogsArgs),
+    Attach(Later<container::attach::AttachArgs>),
+    Create(Later<container::create::CreateArgs>),
+    Completion(Later<system::completion::CompletionArgs>),
+    Exec(Later<container::exec::ExecArgs>),
+    Logs(Later<container::logs::LogsArgs>),
     /// Work with containers
     #[command(subcommand)]
     Container(container::ContainerCommand),
     /// Work with images
     #[command(subcommand)]
     Image(image::ImageCommand),
-    Images(image::images::ImagesArgs),
-    Info(system::info::InfoArgs),
-    Inspect(system::inspect::InspectArgs),
+    Images(Later<image::images::ImagesArgs>),
+    Info(Later<system::info::InfoArgs>),
+    Inspect(Later<system::inspect::InspectArgs>),
     #[command(visible_alias = "list")]
-    Ps(container::ps::PsArgs),
-    Pull(image::pull::PullArgs),
-    Rmi(image::rmi::RmiArgs),
+    Ps(Later<container::ps::PsArgs>),
+    Pull(Later<image::pull::PullArgs>),
+    Rmi(Later<image::rmi::RmiArgs>),
     /// Work with the engine
     #[command(subcommand)]
     System(system::SystemCommand),
-    Tag(image::tag::TagArgs),
-    Unshare(system::unshare::UnshareArgs),
-    Untag(image::untag::UntagArgs),
-    Version(system::version::VersionArgs),
-    Kill(container::kill::KillArgs),
-    Restart(container::restart::RestartArgs),
-    Rm(container::rm::RmArgs),
-    Run(container::run::RunArgs),
-    Start(container::start::StartArgs),
-    Stop(container::stop::StopArgs),
-    Wait(container::wait::WaitArgs),
+    Tag(Later<image::tag::TagArgs>),
+    Unshare(Later<system::unshare::UnshareArgs>),
+    Untag(Later<image::untag::UntagArgs>),
+    Version(Later<system::version::VersionArgs>),
+    Kill(Later<container::kill::KillArgs>),
+    Restart(Later<container::restart::RestartArgs>),
+    Rm(Later<container::rm::RmArgs>),
+    Run(Later<container::run::RunArgs>),
+    Start(Later<container::start::StartArgs>),
+    Stop(Later<container::stop::StopArgs>),
+    Wait(Later<container::wait::WaitArgs>),
 }
 
 impl Command {
     fn run(self, cx: &Context) -> Result<Exit> {
         match self {
-            Self::Attach(args) => container::attach::run(cx, args),
-            Self::Create(args) => container::create::run(cx, args),
-            Self::Completion(args) => system::completion::run(cx, args),
-            Self::Exec(args) => container::exec::run(cx, args),
-            Self::Logs(args) => container::logs::run(cx, args),
+            Self::Attach(args) => container::attach::run(cx, args.0),
+            Self::Create(args) => container::create::run(cx, args.0),
+            Self::Completion(args) => system::completion::run(cx, args.0),
+            Self::Exec(args) => container::exec::run(cx, args.0),
+            Self::Logs(args) => container::logs::run(cx, args.0),
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
-            Self::Images(args) => image::images::run(cx, args),
-            Self::Inspect(args) => system::inspect::run(cx, args),
-            Self::Ps(args) => container::ps::run(cx, args),
-            Self::Info(args) => system::info::run(cx, args),
-            Self::Pull(args) => image::pull::run(cx, args),
-            Self::Rmi(args) => image::rmi::run(cx, args),
+            Self::Images(args) => image::images::run(cx, args.0),
+            Self::Inspect(args) => system::inspect::run(cx, args.0),
+            Self::Ps(args) => container::ps::run(cx, args.0),
+            Self::Info(args) => system::info::run(cx, args.0),
+            Self::Pull(args) => image::pull::run(cx, args.0),
+            Self::Rmi(args) => image::rmi::run(cx, args.0),
             Self::System(command) => command.run(cx),
-            Self::Tag(args) => image::tag::run(cx, args),
-            Self::Unshare(args) => system::unshare::run(cx, args),
-            Self::Untag(args) => image::untag::run(cx, args),
-            Self::Version(args) => system::version::run(cx, args),
-            Self::Kill(args) => container::kill::run(cx, args),
-            Self::Restart(args) => container::restart::run(cx, args),
-            Self::Rm(args) => container::rm::run(cx, args),
-            Self::Run(args) => container::run::run(cx, args),
-            Self::Start(args) => container::start::run(cx, args),
-            Self::Stop(args) => container::stop::run(cx, args),
-            Self::Wait(args) => container::wait::run(cx, args),
+            Self::Tag(args) => image::tag::run(cx, args.0),
+            Self::Unshare(args) => system::unshare::run(cx, args.0),
+            Self::Untag(args) => image::untag::run(cx, args.0),
+            Self::Version(args) => system::version::run(cx, args.0),
+            Self::Kill(args) => container::kill::run(cx, args.0),
+            Self::Restart(args) => container::restart::run(cx, args.0),
+            Self::Rm(args) => container::rm::run(cx, args.0),
+            Self::Run(args) => container::run::run(cx, args.0),
+            Self::Start(args) => container::start::run(cx, args.0),
+            Self::Stop(args) => container::stop::run(cx, args.0),
+            Self::Wait(args) => container::wait::run(cx, args.0),
         }
     }
 
@@ -142,7 +145,12 @@ impl Command {
 
 /// The whole command line as clap knows it, for help, man pages and completions.
 pub fn command() -> clap::Command {
-    Cli::command()
+    later::all(Cli::command())
+}
+
+/// As much of it as it takes to parse `words`.
+fn command_for(words: &[OsString]) -> clap::Command {
+    switches::with_values_for(later::named(Cli::command(), words), words)
 }
 
 /// Runs one command line and returns its exit code.
@@ -151,9 +159,8 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let words: Vec<_> = std::env::args_os().collect();
-    let parsed = switches::with_values_for(command(), &words)
-        .try_get_matches_from(words)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed =
+        command_for(&words).try_get_matches_from(words).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return failure::clap_error(&with_plain_help(error)),

@@ -2,6 +2,7 @@
 //!
 //! The commands declare plain `bool` flags; parsing uses them transformed, help and man pages show them plain.
 
+use super::later::is_named;
 use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
 
@@ -10,13 +11,11 @@ pub fn with_values(command: Command) -> Command {
     command.mut_args(with_value).mut_subcommands(with_values)
 }
 
-/// [`with_values`] for the subcommands that `words` name. The others cannot be meant, and transforming hundreds of flags
-/// at every start costs as much as listing a store.
+/// [`with_values`] for the subcommands that `words` name. The others cannot be meant.
 pub fn with_values_for(command: Command, words: &[OsString]) -> Command {
-    command.mut_args(with_value).mut_subcommands(|sub| {
-        let mut named = words.iter().filter_map(|word| word.to_str());
-        let meant = named.any(|word| sub.get_name() == word || sub.get_all_aliases().any(|a| a == word));
-        if meant { with_values_for(sub, words) } else { sub }
+    command.mut_args(with_value).mut_subcommands(|sub| match is_named(&sub, words) {
+        true => with_values_for(sub, words),
+        false => sub,
     })
 }
 

@@ -22,6 +22,7 @@ pub mod stop;
 pub mod streams;
 pub mod wait;
 
+use super::later::Later;
 use super::{Context, Exit};
 use crate::engine::Result;
 use clap::Subcommand;
@@ -30,47 +31,47 @@ use clap::Subcommand;
 #[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
 pub enum ContainerCommand {
-    Attach(attach::AttachArgs),
-    Exec(exec::ExecArgs),
-    Logs(logs::LogsArgs),
+    Attach(Later<attach::AttachArgs>),
+    Exec(Later<exec::ExecArgs>),
+    Logs(Later<logs::LogsArgs>),
     #[command(hide = true)]
-    Cleanup(cleanup::CleanupArgs),
-    Create(create::CreateArgs),
-    Exists(exists::ExistsArgs),
-    Inspect(inspect::ContainerInspectArgs),
-    Kill(kill::KillArgs),
+    Cleanup(Later<cleanup::CleanupArgs>),
+    Create(Later<create::CreateArgs>),
+    Exists(Later<exists::ExistsArgs>),
+    Inspect(Later<inspect::ContainerInspectArgs>),
+    Kill(Later<kill::KillArgs>),
     #[command(visible_aliases = ["list", "ps"])]
-    Ls(ps::PsArgs),
-    Prune(prune::PruneArgs),
-    Restart(restart::RestartArgs),
+    Ls(Later<ps::PsArgs>),
+    Prune(Later<prune::PruneArgs>),
+    Restart(Later<restart::RestartArgs>),
     #[command(visible_alias = "remove")]
-    Rm(rm::RmArgs),
-    Run(run::RunArgs),
-    Start(start::StartArgs),
-    Stop(stop::StopArgs),
-    Wait(wait::WaitArgs),
+    Rm(Later<rm::RmArgs>),
+    Run(Later<run::RunArgs>),
+    Start(Later<start::StartArgs>),
+    Stop(Later<stop::StopArgs>),
+    Wait(Later<wait::WaitArgs>),
 }
 
 impl ContainerCommand {
     /// Runs it.
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
-            Self::Attach(args) => attach::run(cx, args),
-            Self::Exec(args) => exec::run(cx, args),
-            Self::Logs(args) => logs::run(cx, args),
-            Self::Cleanup(args) => cleanup::run(cx, args),
-            Self::Create(args) => create::run(cx, args),
-            Self::Exists(args) => exists::run(cx, args),
-            Self::Inspect(args) => inspect::run(cx, args),
-            Self::Ls(args) => ps::run(cx, args),
-            Self::Kill(args) => kill::run(cx, args),
-            Self::Prune(args) => prune::run(cx, args),
-            Self::Restart(args) => restart::run(cx, args),
-            Self::Rm(args) => rm::run(cx, args),
-            Self::Run(args) => run::run(cx, args),
-            Self::Start(args) => start::run(cx, args),
-            Self::Stop(args) => stop::run(cx, args),
-            Self::Wait(args) => wait::run(cx, args),
+            Self::Attach(args) => attach::run(cx, args.0),
+            Self::Exec(args) => exec::run(cx, args.0),
+            Self::Logs(args) => logs::run(cx, args.0),
+            Self::Cleanup(args) => cleanup::run(cx, args.0),
+            Self::Create(args) => create::run(cx, args.0),
+            Self::Exists(args) => exists::run(cx, args.0),
+            Self::Inspect(args) => inspect::run(cx, args.0),
+            Self::Ls(args) => ps::run(cx, args.0),
+            Self::Kill(args) => kill::run(cx, args.0),
+            Self::Prune(args) => prune::run(cx, args.0),
+            Self::Restart(args) => restart::run(cx, args.0),
+            Self::Rm(args) => rm::run(cx, args.0),
+            Self::Run(args) => run::run(cx, args.0),
+            Self::Start(args) => start::run(cx, args.0),
+            Self::Stop(args) => stop::run(cx, args.0),
+            Self::Wait(args) => wait::run(cx, args.0),
         }
     }
 }

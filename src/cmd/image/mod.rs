@@ -10,6 +10,7 @@ pub mod rmi;
 pub mod tag;
 pub mod untag;
 
+use super::later::Later;
 use super::{Context, Exit};
 use crate::engine::Result;
 use clap::Subcommand;
@@ -18,30 +19,30 @@ use clap::Subcommand;
 #[allow(missing_docs, clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
-    Exists(exists::ExistsArgs),
-    Inspect(inspect::ImageInspectArgs),
+    Exists(Later<exists::ExistsArgs>),
+    Inspect(Later<inspect::ImageInspectArgs>),
     #[command(visible_alias = "list")]
-    Ls(images::ImagesArgs),
-    Prune(prune::PruneArgs),
-    Pull(Box<pull::PullArgs>),
+    Ls(Later<images::ImagesArgs>),
+    Prune(Later<prune::PruneArgs>),
+    Pull(Later<pull::PullArgs>),
     #[command(visible_alias = "remove")]
-    Rm(rmi::RmiArgs),
-    Tag(tag::TagArgs),
-    Untag(untag::UntagArgs),
+    Rm(Later<rmi::RmiArgs>),
+    Tag(Later<tag::TagArgs>),
+    Untag(Later<untag::UntagArgs>),
 }
 
 impl ImageCommand {
     /// Runs it.
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
-            Self::Exists(args) => exists::run(cx, args),
-            Self::Inspect(args) => inspect::run(cx, args),
-            Self::Ls(args) => images::run(cx, args),
-            Self::Prune(args) => prune::run(cx, args),
-            Self::Pull(args) => pull::run(cx, *args),
-            Self::Rm(args) => rmi::run(cx, args),
-            Self::Tag(args) => tag::run(cx, args),
-            Self::Untag(args) => untag::run(cx, args),
+            Self::Exists(args) => exists::run(cx, args.0),
+            Self::Inspect(args) => inspect::run(cx, args.0),
+            Self::Ls(args) => images::run(cx, args.0),
+            Self::Prune(args) => prune::run(cx, args.0),
+            Self::Pull(args) => pull::run(cx, args.0),
+            Self::Rm(args) => rmi::run(cx, args.0),
+            Self::Tag(args) => tag::run(cx, args.0),
+            Self::Untag(args) => untag::run(cx, args.0),
         }
     }
 }

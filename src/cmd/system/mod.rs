@@ -6,6 +6,7 @@ pub mod inspect;
 pub mod unshare;
 pub mod version;
 
+use super::later::Later;
 use super::{Context, Exit};
 use crate::engine::Result;
 use clap::Subcommand;
@@ -14,14 +15,14 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub enum SystemCommand {
     /// Show the host, the store and the configuration
-    Info(info::InfoArgs),
+    Info(Later<info::InfoArgs>),
 }
 
 impl SystemCommand {
     /// Runs it.
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
-            Self::Info(args) => info::run(cx, args),
+            Self::Info(args) => info::run(cx, args.0),
         }
     }
 }
