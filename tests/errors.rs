@@ -233,10 +233,11 @@ fn programs_that_the_machine_lacks() {
     require!(root());
     let run = ["run", "--rm", "coracle/hello"];
     let runtimes = ["crun", "runc", "youki", "kata-runtime", "runsc"];
+    let inits = ["catatonit", "tini-static", "tini", "docker-init"];
     let rows: [(&[&str], &[&str], &str); 3] = [
         (&["conmon"], &run, "the package conmon"),
         (&runtimes, &run, "the package crun"),
-        (&["catatonit"], &["run", "--rm", "--init", "coracle/hello"], "the package catatonit"),
+        (&inits, &["run", "--rm", "--init", "coracle/hello"], "the package catatonit"),
     ];
     for (programs, arguments, hint) in rows {
         // A sandbox each: an ordinary user's first command decides what all later ones see.
