@@ -269,6 +269,22 @@ fn exec_in_the_background_and_what_a_killed_client_leaves() {
 }
 
 #[test]
+fn a_command_outlives_the_killed_client_of_its_exec() {
+    for sandbox in require!(both()) {
+        sandbox.coracle(["run", "-d", "--name", "c", IMAGE, "sleep", "1000"]).ok();
+        let script = "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; sleep 0.1; done; echo over >/tmp/over";
+        let mut running = sandbox.coracle(["exec", "c", "sh", "-c", script]).spawn();
+        running.until("out 2", SOON);
+        running.signal(Signal::KILL);
+        drop(running.wait());
+        eventually("the command gets to its end", SOON, || {
+            (sandbox.coracle(["exec", "c", "cat", "/tmp/over"]).run().stdout == "over\n").then_some(())
+        });
+        sandbox.coracle(["rm", "-f", "-t", "0", "c"]).ok();
+    }
+}
+
+#[test]
 fn sessions_that_begin_together_leave_each_other_alone() {
     for sandbox in require!(both()) {
         sandbox.coracle(["run", "-d", "--name", "c", IMAGE, "sleep", "1000"]).ok();

@@ -1,7 +1,8 @@
 //! Exec sessions: a further process in a running container.
 //!
 //! Two ways. [`ExecChild`] calls the runtime itself and is its parent: pipes for stdio, the exit code is the runtime's own. It
-//! is the fast one, and what an attached session without a terminal uses. [`ExecConmon`] puts a conmon in between, which keeps the
+//! is the fast one, and what an attached session without a terminal uses; [`crate::engine::host::drain`] is what keeps its pipes
+//! when our program is killed. [`ExecConmon`] puts a conmon in between, which keeps the
 //! terminal (or nothing) when our program goes away: for terminals, from which the user may detach, and for `--detach`.
 
 use super::launch::{Preserved, died};

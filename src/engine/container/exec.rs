@@ -8,6 +8,7 @@ use super::attach::{Attached, Gate, Pipes, state_error};
 use super::exec_process::{Wanted, derive};
 use crate::engine::conmon::{self, ExecChild, ExecConmon, ExecLaunch, ExecPipes, Preserved, RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
+use crate::engine::host::drain::Drain;
 use crate::engine::host::process;
 use crate::engine::host::rooted;
 use crate::engine::oci::user;
@@ -48,6 +49,8 @@ pub struct Session {
     /// Its streams; `None` for a detached one.
     pub attached: Option<Attached>,
     holder: Holder,
+    /// Keeps the pipes of a child from breaking when this program is killed.
+    drain: Option<Drain>,
     container: String,
     runtime: Runtime,
     dir: RunDir,
@@ -137,6 +140,7 @@ fn spawn(
         stdin: options.stdin,
         preserved: &options.preserved,
     };
+    let mut drain = None;
     let (holder, attached, pid, start) = if options.process.terminal || options.detach {
         let conmon = ExecConmon::spawn(&conmon::find(&engine.config)?, &launch, !options.detach)?;
         let attached = if options.detach {
@@ -147,7 +151,8 @@ fn spawn(
         let (pid, start) = (conmon.pid(), conmon.pid_start());
         (Holder::Conmon(conmon), attached, pid, start)
     } else {
-        let (child, pipes) = child(&launch)?;
+        let (child, pipes, kept) = child(&launch)?;
+        drain = Some(kept);
         let (pid, start) = (child.pid(), process::start_time(child.pid()).unwrap_or_default());
         (Holder::Child(child), Some(Attached::pipes(dir.clone(), pipes)), pid, start)
     };
@@ -158,6 +163,7 @@ fn spawn(
         id,
         attached,
         holder,
+        drain,
         container,
         runtime,
         dir,
@@ -167,7 +173,7 @@ fn spawn(
 }
 
 /// The runtime as our child, with pipes.
-fn child(launch: &ExecLaunch<'_>) -> Result<(ExecChild, Pipes)> {
+fn child(launch: &ExecLaunch<'_>) -> Result<(ExecChild, Pipes, Drain)> {
     let (stdin, child_stdin) = if launch.stdin {
         let (ours, theirs) = Pipes::pair(false)?;
         (Some(ours), Some(theirs))
@@ -178,6 +184,7 @@ fn child(launch: &ExecLaunch<'_>) -> Result<(ExecChild, Pipes)> {
     let (stderr, child_stderr) = Pipes::pair(true)?;
     let gate = Gate { pidfile: launch.dir.pidfile(), held: false };
     let pipes = ExecPipes { stdin: child_stdin, stdout: child_stdout, stderr: child_stderr };
+    let drain = Drain::start([stdout.as_fd(), stderr.as_fd()])?;
     let child = ExecChild::spawn(launch, pipes)?;
     let pidfd = child.pidfd()?;
     let pipes = Pipes {
@@ -188,7 +195,7 @@ fn child(launch: &ExecLaunch<'_>) -> Result<(ExecChild, Pipes)> {
         child: pidfd,
         ended: false,
     };
-    Ok((child, pipes))
+    Ok((child, pipes, drain))
 }
 
 impl Session {
@@ -225,6 +232,9 @@ impl Session {
             }
         };
         self.over = true;
+        if let Some(drain) = self.drain.take() {
+            drain.dismiss();
+        }
         crate::failpoint!("exec.after-exit");
         code
     }

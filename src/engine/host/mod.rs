@@ -3,6 +3,7 @@
 
 pub mod atomic;
 pub mod cgroup;
+pub mod drain;
 pub mod facts;
 pub mod failpoint;
 pub mod limits;
