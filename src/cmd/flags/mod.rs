@@ -16,6 +16,7 @@ pub mod logging;
 pub mod mounts;
 pub mod namespaces;
 pub mod network;
+pub mod ports;
 pub mod process;
 pub mod resources;
 pub mod security;

@@ -190,11 +190,6 @@ fn entrypoints() {
 #[test]
 fn later_machinery_is_refused_in_one_sentence() {
     for words in [
-        "-p 80:80 x",
-        "-P x",
-        "--network bridge x",
-        "--network a --network b x",
-        "--ip 192.0.2.1 x",
         "-v name:/x y",
         "--secret s x",
         "--pod p x",
@@ -202,7 +197,6 @@ fn later_machinery_is_refused_in_one_sentence() {
         "--gpus all x",
         "--device vendor.com/class=name x",
         "--volumes-from c x",
-        "--link a:b x",
         "--requires a x",
         "--mount type=image,src=a,dst=/b x",
         "--storage-opt size=1G x",
@@ -214,6 +208,110 @@ fn later_machinery_is_refused_in_one_sentence() {
         let e = try_spec(words).expect_err(words);
         assert_eq!(e.kind(), ErrorKind::Unsupported, "{words}: {e}");
         assert!(!e.to_string().contains('\n'));
+    }
+}
+
+#[test]
+fn networks_addresses_and_ports() {
+    let on = |words: &str| {
+        let got = spec(words);
+        assert_eq!(got.namespaces.network, NamespaceMode::Network("bridge".into()), "{words}");
+        got.network
+    };
+    let got = on(
+        "--network app:alias=one --net other --network-alias two,three --ip 10.1.0.2 --ip6 fd00::2 \
+                  --mac-address 02-42-AC-11-00-02 --link-local-ip 169.254.1.1,fe80::1 -p 8080:80 -p 8080:80 -p 80 -p 80 \
+                  -p 53:53/udp,54:54 -P --link /db:sql --link cache x",
+    );
+    let names: Vec<_> = got.attachments.iter().map(|a| a.network.as_str()).collect();
+    assert_eq!(names, ["app", "other"]);
+    let (first, second) = (&got.attachments[0], &got.attachments[1]);
+    assert_eq!(
+        (&first.aliases[..], &second.aliases[..]),
+        (&["one", "two", "three"].map(String::from)[..], &["two", "three"].map(String::from)[..],)
+    );
+    assert_eq!(first.ips, ["10.1.0.2".parse::<std::net::IpAddr>().unwrap(), "fd00::2".parse().unwrap()]);
+    assert_eq!(first.mac.as_deref(), Some("02:42:ac:11:00:02"));
+    assert_eq!(first.options["link-local-ip"], "169.254.1.1,fe80::1");
+    assert!(second.ips.is_empty() && second.mac.is_none() && second.options.is_empty());
+    assert_eq!(got.ports.iter().map(|p| p.host_port).collect::<Vec<_>>(), [8080, 0, 0, 53, 54]);
+    assert!(got.publish_all);
+    let links: Vec<_> = got.links.iter().map(|l| (l.container.as_str(), l.alias.as_str())).collect();
+    assert_eq!(links, [("db", "sql"), ("cache", "cache")]);
+    assert_eq!(on("--network podman x").attachments[0].network, "bridge");
+    // What only a container on a network can have puts it on the default one.
+    for words in
+        ["--ip 10.1.0.2 x", "--mac-address 02:42:ac:11:00:02 x", "--network private --network-alias a x"]
+    {
+        assert_eq!(on(words).attachments[0].network, "bridge", "{words}");
+    }
+    assert_eq!(spec("--network name=app,alias=a -h web x").network.attachments[0].aliases, ["a"]);
+    assert_eq!(spec("--network pasta:-t,80 x").network.options, ["-t", "80"]);
+    let got = spec(
+        "--network ns:/run/netns/x --hosts-file image --dns none --dns-search . --dns-option ndots:1 \
+                    --add-host 'a;b:192.0.2.1,c:host-gateway' --domainname example.org --no-hostname x",
+    );
+    assert_eq!(got.namespaces.network, NamespaceMode::Path("/run/netns/x".into()));
+    assert_eq!(got.add_hosts, ["a;b:192.0.2.1", "c:host-gateway"]);
+    assert_eq!((got.network.hosts_file.as_str(), got.domainname.as_str()), ("image", "example.org"));
+    assert!(got.no_hostname);
+}
+
+#[test]
+fn networks_that_contradict_something() {
+    for (words, phrase) in [
+        (
+            "--network none --network a x",
+            "cannot set multiple networks without bridge network mode, selected mode none",
+        ),
+        ("--network a --network host x", "cannot set multiple networks"),
+        ("--network a --network a x", "network \"a\" is specified multiple times"),
+        ("--network bridge --network podman x", "network \"bridge\" is specified multiple times"),
+        ("--network host --ip 10.0.0.1 x", "--ip can only be set when the network mode is bridge"),
+        (
+            "--network none --network-alias a x",
+            "--network-alias can only be set when the network mode is bridge",
+        ),
+        ("--network pasta --ip6 fd00::1 x", "--ip6 can only be set when"),
+        (
+            "--network host --mac-address 02:42:ac:11:00:02 x",
+            "conflicting options: mac-address and the network mode",
+        ),
+        ("--network a:ip=10.0.0.1 --ip 10.0.0.2 x", "cannot specify both --ip and per-network IPv4 address"),
+        ("--network a:ip6=fd00::1 --ip6 fd00::2 x", "cannot specify both --ip6 and per-network IPv6 address"),
+        (
+            "--network a:mac=02:42:ac:11:00:02 --mac-address 02:42:ac:11:00:03 x",
+            "cannot specify both --mac-address and per-network MAC address",
+        ),
+        ("--network name=a,link-local-ip=169.254.1.1 --link-local-ip 169.254.1.2 x", "link-local"),
+        (
+            "--network container:c -p 80 x",
+            "conflicting options: port publishing and the container type network mode",
+        ),
+        ("--network container:c -P x", "conflicting options: port publishing"),
+        ("--network container:c --expose 80 x", "conflicting options: port exposing and the container type"),
+        ("--network container:c --link a x", "container type network can't be used with links"),
+        ("--network container:c --dns 192.0.2.1 x", "conflicting options: dns and the network mode"),
+        ("--network container:c --add-host a:192.0.2.1 x", "conflicting options: custom host-to-IP mapping"),
+        ("--network host --link a x", "conflicting options: host type networking can't be used with links"),
+        ("--ip fd00::1 x", "invalid --ip \"fd00::1\": it is not an IPv4 address"),
+        ("--ip6 10.0.0.1 x", "it is not an IPv6 address"),
+        ("--mac-address zz x", "zz is not a valid mac address"),
+        ("--link '' x", "empty string specified for links"),
+        ("--link a:b:c x", "bad format for links: a:b:c"),
+        ("--link a: x", "bad format for links: a:"),
+        ("-p 8080:80 -p 8080:81 x", "conflicting port mappings for host port 8080"),
+        ("--dns none --dns 192.0.2.1 x", "--dns none is not allowed"),
+        ("--dns-search 'a b' x", "is not a valid domain"),
+        ("--dns-option '' x", "invalid --dns-option"),
+        ("--no-hosts --hosts-file none x", "--no-hosts and --hosts-file cannot be set together"),
+        ("--no-hosts --add-host a:192.0.2.1 x", "--no-hosts and --add-host cannot be set together"),
+        ("--hosts-file relative x", "invalid --hosts-file"),
+        ("--domainname 'a b' x", "invalid --domainname"),
+    ] {
+        let e = try_spec(words).expect_err(words);
+        assert_eq!(e.kind(), ErrorKind::Invalid, "{words}: {e}");
+        assert!(e.to_string().contains(phrase), "{words}: {e}");
     }
 }
 

@@ -29,6 +29,7 @@ pub fn complete(
     from_image(spec, image);
     image_volumes(spec, image)?;
     namespaces(spec, defaults)?;
+    super::network::complete(spec, defaults)?;
     from_configuration(spec, defaults);
     spec.security.base_capabilities = Some(base_capabilities(spec, defaults, host)?);
     if spec.stop_signal.is_empty() {
@@ -199,7 +200,6 @@ fn namespaces(spec: &mut ContainerSpec, defaults: &Defaults) -> Result<()> {
         (&mut modes.ipc, &defaults.ipcns, "ipcns"),
         (&mut modes.uts, &defaults.utsns, "utsns"),
         (&mut modes.cgroup, &defaults.cgroupns, "cgroupns"),
-        (&mut modes.network, &defaults.netns, "netns"),
     ] {
         if *mode != NamespaceMode::Default {
             continue;
@@ -208,10 +208,8 @@ fn namespaces(spec: &mut ContainerSpec, defaults: &Defaults) -> Result<()> {
             // cgroup's default depends on the host at each start.
             "" if key == "cgroupns" => NamespaceMode::Default,
             "host" => NamespaceMode::Host,
-            "none" => NamespaceMode::None,
+            "none" if key == "ipcns" => NamespaceMode::None,
             "shareable" if key == "ipcns" => NamespaceMode::Shareable,
-            // Bridges and user-mode networks come with their own machinery; until then: loopback only.
-            _ if key == "netns" => NamespaceMode::Private,
             "" | "private" => NamespaceMode::Private,
             other => {
                 return Err(Error::invalid(format!("containers.conf: invalid {key} {other:?}")));

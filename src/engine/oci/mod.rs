@@ -12,6 +12,7 @@ mod linux;
 mod masks;
 mod mounts;
 mod namespaces;
+mod network;
 mod process;
 mod resources;
 pub mod rlimits;

@@ -10,6 +10,7 @@ mod limits;
 mod mount;
 mod namespace;
 mod network;
+mod network_words;
 mod process;
 mod security;
 pub mod signal;
@@ -23,6 +24,7 @@ pub use namespace::{
     IdMapping, IdMappings, NamespaceMode, NamespacesSpec, UserNamespace, to_container, to_host,
 };
 pub use network::{Attachment, Endpoint, Link, NetworkSpec, NetworkState, PortMapping, Protocol};
+pub use network_words::{NetworkRequest, mac_address};
 pub use process::{ProcessSpec, User};
 pub use security::SecuritySpec;
 

@@ -38,7 +38,8 @@ pub struct Attachment {
     pub mac: Option<String>,
     /// The interface's name inside; empty: the first free `ethN`.
     pub interface: String,
-    /// Driver options (`--driver-opt`, further `key=value` of `--network`).
+    /// Driver options (`--driver-opt`, further `key=value` of `--network`), and two of docker's own: `gw-priority` (the
+    /// network with the greatest has the default route; without: 0) and `link-local-ip` (further addresses, commas between).
     pub options: BTreeMap<String, String>,
 }
 
@@ -49,6 +50,10 @@ pub struct PortMapping {
     pub host_ip: Option<IpAddr>,
     /// First port on the host; 0: any that is free.
     pub host_port: u16,
+    /// Last port on the host to choose from, `host_port` being the first (docker's `8080-8090:80`, where `range` is 1);
+    /// 0: no choice.
+    #[serde(default)]
+    pub host_last: u16,
     /// First port in the container; never 0.
     pub container_port: u16,
     /// How many ports, at least 1.
