@@ -18,6 +18,7 @@ mod flags;
 mod foreign;
 mod generated_docs;
 mod hello;
+mod inspect_fields;
 mod killpoints;
 mod kit;
 mod layers;

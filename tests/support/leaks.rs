@@ -112,6 +112,12 @@ fn pause_processes(sandbox: &Sandbox) -> BTreeSet<i32> {
     found
 }
 
+/// Processes that name this directory in their arguments, that run a program in it, or that live in a mount namespace
+/// made of its files.
+pub fn processes_of(directory: &str) -> Vec<(i32, String)> {
+    processes(directory, &BTreeSet::new())
+}
+
 fn owned_by(pid: i32, uid: u32) -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() == uid)

@@ -13,6 +13,7 @@
 //! A test that should hold for both loops: `for sandbox in require!(Sandbox::both()) { … }`.
 
 mod command;
+mod docker;
 mod http;
 mod images;
 mod leaks;
@@ -24,6 +25,7 @@ pub mod store;
 mod tarball;
 
 pub use command::{Cmd, Outcome, Running};
+pub use docker::Docker;
 pub use http::{Response, request};
 pub use images::{Image, Layer, busybox, busybox_entries, busybox_tar, digest, host_architecture};
 pub use pty::Pty;

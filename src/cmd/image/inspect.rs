@@ -5,7 +5,7 @@ use crate::cmd::container::inspect::{GraphDriver, Set, Texts, layer_data, set};
 use crate::cmd::format::template::{GoTime, to_value};
 use crate::cmd::system::inspect::{Inspected, show};
 use crate::cmd::{Context, Exit};
-use crate::engine::image::{self, ImageConfig, RunConfig};
+use crate::engine::image::{self, Healthcheck, ImageConfig, RunConfig};
 use crate::engine::store::ImageRecord;
 use crate::engine::{Engine, Error, ErrorKind, Result};
 use clap::Args;
@@ -87,6 +87,8 @@ struct ImageData {
     user: String,
     history: Vec<History>,
     names_history: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthcheck: Option<Healthcheck>,
     metadata: Metadata,
 }
 
@@ -104,12 +106,11 @@ struct Config {
     working_dir: String,
     on_build: Option<Vec<String>>,
     labels: Texts,
-    #[serde(skip_serializing_if = "String::is_empty")]
     stop_signal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     stop_timeout: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    healthcheck: Option<image::Healthcheck>,
+    healthcheck: Option<Healthcheck>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shell: Option<Vec<String>>,
 }
@@ -206,6 +207,7 @@ fn data(engine: &Engine, image: &ImageRecord) -> Result<ImageData> {
         user: config.user.clone(),
         history: history.into_iter().map(step).collect(),
         names_history: image.names_history.clone(),
+        healthcheck: config.healthcheck.clone(),
         metadata: Metadata { last_tag_time: GoTime(None) },
         config: run_config(config),
     })

@@ -190,6 +190,11 @@ impl Registries {
         Ok(())
     }
 
+    /// Every registry that a file configures.
+    pub fn all(&self) -> &[Registry] {
+        &self.registries
+    }
+
     /// The registries that names without one are looked for in: never empty.
     pub fn search(&self) -> Vec<String> {
         match &self.search {

@@ -97,18 +97,27 @@ pub struct RunConfig {
 #[serde(default, rename_all = "PascalCase")]
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", command]`; empty: inherited.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<String>,
     /// Between two checks.
+    #[serde(skip_serializing_if = "is_zero")]
     pub interval: i64,
     /// Longest duration of a check.
+    #[serde(skip_serializing_if = "is_zero")]
     pub timeout: i64,
     /// After the start, in which failures do not count.
+    #[serde(skip_serializing_if = "is_zero")]
     pub start_period: i64,
     /// Between two checks in the start period.
+    #[serde(skip_serializing_if = "is_zero")]
     pub start_interval: i64,
     /// Failures until unhealthy.
+    #[serde(skip_serializing_if = "is_zero")]
     pub retries: i64,
+}
+
+fn is_zero(n: &i64) -> bool {
+    *n == 0
 }
 
 /// The layers of an image by the digests of their uncompressed archives.

@@ -167,6 +167,13 @@ pub fn spec(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved) -> Resu
 }
 
 pub use linux::cgroups_path;
+pub use mounts::systemd_mode;
+pub use namespaces::cgroup as cgroup_namespace;
+
+/// `maskedPaths` and `readonlyPaths` of `spec`, where /sys can be mounted anew.
+pub fn masked_paths(spec: &ContainerSpec, host: &HostFacts) -> (Vec<String>, Vec<String>) {
+    masks::paths(spec, host, false)
+}
 
 /// The builders of oci-spec fail on missing fields only, which these calls never leave.
 fn built(e: oci_spec::OciSpecError) -> crate::engine::Error {

@@ -191,7 +191,7 @@ fn scratch(spec: &ContainerSpec) -> Vec<Mount> {
 }
 
 /// `--systemd=always`, or by default a command that is systemd by its name (podman-run(1)).
-pub(super) fn systemd_mode(spec: &ContainerSpec) -> bool {
+pub fn systemd_mode(spec: &ContainerSpec) -> bool {
     let first = spec.process.entrypoint.iter().flatten().chain(&spec.process.command).next();
     match (spec.systemd.as_str(), first) {
         ("always", _) => true,

@@ -13,20 +13,14 @@ pub(super) fn namespaces(
     resolved: &Resolved,
 ) -> Result<Vec<LinuxNamespace>> {
     let modes = &spec.namespaces;
-    let cgroup_default = match host.cgroup.mode {
-        CgroupMode::V2 if !spec.security.privileged => NamespaceMode::Private,
-        CgroupMode::V2 => NamespaceMode::Private,
-        // Docker's and podman's choice: without v2 the view below /sys/fs/cgroup does not shrink with it.
-        _ => NamespaceMode::Host,
-    };
-    let private = NamespaceMode::Private;
+    let (private, cgroup) = (NamespaceMode::Private, cgroup(spec, host));
     let mut list = vec![entry(LinuxNamespaceType::Mount, None)];
     for (kind, mode, default) in [
         (Kind::Pid, &modes.pid, &private),
         (Kind::Net, &modes.network, &private),
         (Kind::Ipc, &modes.ipc, &private),
         (Kind::Uts, &modes.uts, &private),
-        (Kind::Cgroup, &modes.cgroup, &cgroup_default),
+        (Kind::Cgroup, &cgroup, &private),
     ] {
         let mode = if *mode == NamespaceMode::Default { default } else { mode };
         match mode {
@@ -46,6 +40,16 @@ pub(super) fn namespaces(
         _ => {}
     }
     Ok(list)
+}
+
+/// The cgroup namespace's mode, with the default that depends on the host.
+pub fn cgroup(spec: &ContainerSpec, host: &HostFacts) -> NamespaceMode {
+    match (&spec.namespaces.cgroup, host.cgroup.mode) {
+        (NamespaceMode::Default, CgroupMode::V2) => NamespaceMode::Private,
+        // Docker's and podman's choice: without v2 the view below /sys/fs/cgroup does not shrink with it.
+        (NamespaceMode::Default, _) => NamespaceMode::Host,
+        (mode, _) => mode.clone(),
+    }
 }
 
 /// Whether the container shares the host's namespace of this kind.

@@ -2,6 +2,7 @@
 
 use super::{Set, Texts, set};
 use crate::engine::Engine;
+use crate::engine::oci::systemd_mode;
 use crate::engine::spec::{ContainerSpec, MountKind, NamespaceMode};
 use crate::engine::state::Record;
 use serde::Serialize;
@@ -34,17 +35,17 @@ pub(super) struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<crate::engine::spec::Healthcheck>,
     pub healthcheck_on_failure_action: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub health_log_destination: String,
+    pub healthcheck_max_log_count: u32,
+    pub healthcheck_max_log_size: u32,
     pub create_command: Vec<String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub timezone: String,
     pub systemd_mode: bool,
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub umask: String,
     pub timeout: u32,
     pub stop_timeout: u32,
     pub passwd: bool,
-    #[serde(rename = "sdNotifyMode", skip_serializing_if = "String::is_empty")]
+    #[serde(rename = "sdNotifyMode")]
     pub sd_notify_mode: String,
 }
 
@@ -82,13 +83,16 @@ pub(super) fn config(engine: &Engine, record: &Record, spec: &ContainerSpec) -> 
         stop_signal: spec.stop_signal.clone(),
         healthcheck: spec.healthcheck.clone(),
         healthcheck_on_failure_action: "none".to_owned(),
+        health_log_destination: "local".to_owned(),
+        healthcheck_max_log_count: 5,
+        healthcheck_max_log_size: 500,
         create_command: spec.create_command.clone(),
         timezone: spec.timezone.clone(),
-        systemd_mode: spec.systemd == "always",
+        systemd_mode: systemd_mode(spec),
         umask: if process.umask.is_empty() { "0022".to_owned() } else { process.umask.clone() },
         timeout: spec.timeout,
         stop_timeout: spec.stop_timeout.unwrap_or(default_timeout),
         passwd: !spec.passwd.disabled,
-        sd_notify_mode: spec.sdnotify.clone(),
+        sd_notify_mode: if spec.sdnotify.is_empty() { "container".to_owned() } else { spec.sdnotify.clone() },
     }
 }

@@ -5,10 +5,11 @@ use super::config::{Config, config};
 use super::host::{HostConfig, host_config};
 use super::mounts::{Mount, is_listed, mount};
 use super::network::{NetworkSettings, network};
-use super::{Empty, Texts, base_name, text};
+use super::{Texts, base_name, text};
 use crate::cmd::format::template::GoTime;
-use crate::engine::conmon::RunDir;
+use crate::engine::conmon::{RunDir, Runtime};
 use crate::engine::container::exec::sessions;
+use crate::engine::container::grants;
 use crate::engine::spec::{ContainerSpec, NamespaceMode};
 use crate::engine::state::{Record, Status};
 use crate::engine::store::ContainerRecord;
@@ -34,9 +35,9 @@ pub(super) struct Container {
     pub hosts_path: String,
     pub log_path: String,
     pub static_dir: String,
-    #[serde(rename = "OCIConfigPath", skip_serializing_if = "String::is_empty")]
+    #[serde(rename = "OCIConfigPath")]
     pub oci_config_path: String,
-    #[serde(rename = "OCIRuntime", skip_serializing_if = "String::is_empty")]
+    #[serde(rename = "OCIRuntime")]
     pub oci_runtime: String,
     pub conmon_pid_file: String,
     pub pid_file: String,
@@ -91,20 +92,29 @@ pub(super) struct State {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
     pub checkpointed: bool,
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub cgroup_path: String,
     pub checkpointed_at: GoTime,
     pub restored_at: GoTime,
     pub stopped_by_user: bool,
 }
 
-/// Filled by the health machinery; its place is here so that templates may ask for it.
+/// Of a container that has a health check and was started. The log is filled by the health machinery.
 #[derive(Debug, Serialize)]
 #[serde(rename = "HealthCheckResults", rename_all = "PascalCase")]
 pub(super) struct Health {
     pub status: String,
     pub failing_streak: u32,
-    pub log: Vec<Empty>,
+    pub log: Vec<Probe>,
+}
+
+/// One run of a health check.
+#[derive(Debug, Serialize)]
+#[serde(rename = "HealthCheckLog", rename_all = "PascalCase")]
+pub(super) struct Probe {
+    pub start: String,
+    pub end: String,
+    pub exit_code: i32,
+    pub output: String,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -121,7 +131,8 @@ pub(super) fn container(engine: &Engine, record: &Record, sizes: bool) -> Result
     let run = RunDir::new(engine.state.run_dir(&record.id));
     let file = |name: &str| existing(&run.path().join(name));
     let stored = engine.store.container(&record.id).unwrap_or_default();
-    let (bounding, effective) = capabilities(&run.config());
+    let grants = grants(engine, record)?;
+    let runtime = runtime(engine, record, spec);
     let (size_rw, size_root_fs) = if sizes { measure(engine, record)? } else { (None, None) };
     let mut argv = head.command.iter().cloned();
     Ok(Container {
@@ -129,7 +140,7 @@ pub(super) fn container(engine: &Engine, record: &Record, sizes: bool) -> Result
         created: GoTime(Some(record.created)),
         path: argv.next().unwrap_or_default(),
         args: argv.collect(),
-        state: lifecycle(record),
+        state: lifecycle(record, spec),
         image: spec.image.id.clone(),
         image_digest: spec.image.digest.clone(),
         image_name: if spec.image.name.is_empty() { &spec.image.requested } else { &spec.image.name }.clone(),
@@ -141,7 +152,7 @@ pub(super) fn container(engine: &Engine, record: &Record, sizes: bool) -> Result
         log_path: text(&state.log_path),
         static_dir: text(&record.dir),
         oci_config_path: existing(&run.config()),
-        oci_runtime: if state.runtime.is_empty() { spec.runtime.clone() } else { base_name(&state.runtime) },
+        oci_runtime: runtime.clone(),
         conmon_pid_file: spec.conmon_pidfile.clone().unwrap_or_default(),
         pid_file: spec.pidfile.clone().unwrap_or_else(|| existing(&run.pidfile())),
         name: head.name.clone(),
@@ -151,8 +162,8 @@ pub(super) fn container(engine: &Engine, record: &Record, sizes: bool) -> Result
         mount_label: stored.mount_label().to_owned(),
         process_label: String::new(),
         app_armor_profile: spec.security.apparmor.clone(),
-        effective_caps: effective,
-        bounding_caps: bounding,
+        effective_caps: grants.effective.clone(),
+        bounding_caps: grants.bounding.clone(),
         exec_ids: sessions(engine, &record.id).into_iter().map(|(id, _)| id).collect(),
         graph_driver: graph_driver(engine, &stored, &state.mountpoint),
         size_rw,
@@ -166,10 +177,18 @@ pub(super) fn container(engine: &Engine, record: &Record, sizes: bool) -> Result
         kube_exit_code_propagation: "invalid".to_owned(),
         lock_number: 0,
         config: config(engine, record, spec),
-        host_config: host_config(engine, record, spec, &stored),
+        host_config: host_config(record, spec, &stored, grants, &runtime),
         use_image_hosts: false,
         use_image_hostname: false,
     })
+}
+
+/// The OCI runtime that ran it, or would.
+fn runtime(engine: &Engine, record: &Record, spec: &ContainerSpec) -> String {
+    if !record.state.runtime.is_empty() {
+        return base_name(&record.state.runtime);
+    }
+    Runtime::find(&engine.config, &spec.runtime).map_or_else(|_| spec.runtime.clone(), |found| found.name)
 }
 
 fn existing(path: &Path) -> String {
@@ -183,7 +202,7 @@ fn measure(engine: &Engine, record: &Record) -> Result<(Option<u64>, Option<u64>
     Ok((Some(written), Some(written + below)))
 }
 
-fn lifecycle(record: &Record) -> State {
+fn lifecycle(record: &Record, spec: &ContainerSpec) -> State {
     let state = &record.state;
     let status = if state.status == Status::Starting { Status::Created } else { state.status };
     State {
@@ -200,7 +219,7 @@ fn lifecycle(record: &Record) -> State {
         error: state.error.clone(),
         started_at: GoTime(state.started_at),
         finished_at: GoTime(state.finished_at),
-        health: None,
+        health: health(spec, state.started_at.is_some()),
         checkpointed: false,
         cgroup_path: state.cgroup_path.clone(),
         checkpointed_at: GoTime(None),
@@ -209,29 +228,14 @@ fn lifecycle(record: &Record) -> State {
     }
 }
 
-/// Bounding and effective set, from the runtime's `config.json` while there is one.
-fn capabilities(config: &Path) -> (Vec<String>, Vec<String>) {
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Capabilities {
-        bounding: Vec<String>,
-        effective: Vec<String>,
-    }
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Process {
-        capabilities: Capabilities,
-    }
-    #[derive(serde::Deserialize)]
-    struct Spec {
-        #[serde(default)]
-        process: Process,
-    }
-    let spec = std::fs::read(config).ok().and_then(|bytes| serde_json::from_slice::<Spec>(&bytes).ok());
-    let mut sets = spec.map(|s| s.process.capabilities).unwrap_or_default();
-    sets.bounding.sort();
-    sets.effective.sort();
-    (sets.bounding, sets.effective)
+/// What docker and podman show before the first probe has ended.
+fn health(spec: &ContainerSpec, started: bool) -> Option<Health> {
+    let test = spec.healthcheck.as_ref()?.test.first()?;
+    (started && test != "NONE").then(|| Health {
+        status: "starting".to_owned(),
+        failing_streak: 0,
+        log: Vec::new(),
+    })
 }
 
 /// The directories of a layer and of those below it, for overlay.

@@ -1,8 +1,8 @@
 //! `HostConfig`: namespaces, limits, devices, and whatever else depends on the host.
 
 use super::mounts::{bind, tmpfs};
-use super::{Texts, base_name, text};
-use crate::engine::Engine;
+use super::{Texts, text};
+use crate::engine::container::Grants;
 use crate::engine::spec::{
     BlkioDevice, ContainerSpec, IdMapping, MountKind, NamespaceMode, Rlimit, UserNamespace,
 };
@@ -78,8 +78,12 @@ pub(super) struct HostConfig {
     pub cpuset_mems: String,
     pub devices: Vec<Device>,
     pub device_cgroup_rules: Vec<String>,
+    /// Of docker's `--gpus`.
+    pub device_requests: Option<Vec<Texts>>,
     pub disk_quota: u64,
     pub kernel_memory: i64,
+    #[serde(rename = "KernelMemoryTCP")]
+    pub kernel_memory_tcp: i64,
     pub memory_reservation: i64,
     pub memory_swap: i64,
     pub memory_swappiness: i64,
@@ -94,6 +98,8 @@ pub(super) struct HostConfig {
     #[serde(rename = "IOMaximumBandwidth")]
     pub io_maximum_bandwidth: u64,
     pub cgroup_conf: Texts,
+    pub masked_paths: Vec<String>,
+    pub readonly_paths: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -163,18 +169,19 @@ pub(super) struct Ulimit {
 }
 
 pub(super) fn host_config(
-    engine: &Engine,
     record: &Record,
     spec: &ContainerSpec,
     stored: &ContainerRecord,
+    grants: Grants,
+    runtime: &str,
 ) -> HostConfig {
     let limits = &spec.resources;
     let modes = &spec.namespaces;
     let memory = limits.memory.unwrap_or(0);
     HostConfig {
         binds: spec.mounts.iter().filter_map(bind).collect(),
-        cgroup_manager: engine.config.overrides.cgroup_manager.clone().unwrap_or_default(),
-        cgroup_mode: mode(&modes.cgroup, "private"),
+        cgroup_manager: grants.cgroup_manager.to_owned(),
+        cgroup_mode: mode(&grants.cgroup, "private"),
         container_id_file: String::new(),
         log_config: log_config(record, spec),
         network_mode: mode(&modes.network, "none"),
@@ -198,8 +205,8 @@ pub(super) fn host_config(
         group_add: spec.process.groups.clone(),
         ipc_mode: mode(&modes.ipc, "shareable"),
         cgroup: String::new(),
-        cgroupns_mode: mode(&modes.cgroup, "private"),
-        cgroups: if spec.cgroups.is_empty() { "default".to_owned() } else { spec.cgroups.clone() },
+        cgroupns_mode: mode(&grants.cgroup, "private"),
+        cgroups: if spec.cgroups == "disabled" { "disabled" } else { "default" }.to_owned(),
         links: Vec::new(),
         oom_score_adj: limits.oom_score_adj.unwrap_or(0),
         pid_mode: mode(&modes.pid, "private"),
@@ -212,11 +219,7 @@ pub(super) fn host_config(
         userns_mode: userns(&modes.user),
         id_mappings: id_mappings(stored),
         shm_size: spec.shm_size.unwrap_or(64 << 20),
-        runtime: if record.state.runtime.is_empty() {
-            "oci".to_owned()
-        } else {
-            base_name(&record.state.runtime)
-        },
+        runtime: runtime.to_owned(),
         console_size: [0, 0],
         isolation: String::new(),
         sysctls: spec.sysctls.clone(),
@@ -250,8 +253,10 @@ pub(super) fn host_config(
             })
             .collect(),
         device_cgroup_rules: spec.device_cgroup_rules.clone(),
+        device_requests: None,
         disk_quota: 0,
         kernel_memory: limits.kernel_memory.unwrap_or(0),
+        kernel_memory_tcp: 0,
         memory_reservation: limits.memory_reservation.unwrap_or(0),
         // Unless given, swap is as much again as memory (docker run(1)).
         memory_swap: limits.memory_swap.unwrap_or(if memory > 0 { memory.saturating_mul(2) } else { 0 }),
@@ -265,6 +270,8 @@ pub(super) fn host_config(
         io_maximum_iops: 0,
         io_maximum_bandwidth: 0,
         cgroup_conf: limits.unified.clone(),
+        masked_paths: grants.masked_paths,
+        readonly_paths: grants.readonly_paths,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::text;
 use crate::engine::Engine;
-use crate::engine::spec::{MountKind, MountSpec, Propagation};
+use crate::engine::spec::{MountKind, MountSpec, Propagation, SelinuxRelabel};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -10,7 +10,6 @@ use serde::Serialize;
 pub(super) struct Mount {
     #[serde(rename = "Type")]
     pub kind: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     pub source: String,
     pub destination: String,
@@ -43,11 +42,25 @@ pub(super) fn mount(engine: &Engine, mount: &MountSpec) -> Mount {
         source,
         destination: mount.target.clone(),
         driver: if volume { "local" } else { "" }.to_owned(),
-        mode: String::new(),
+        mode: mode(mount),
         options,
         rw: !mount.read_only,
         propagation: propagation(mount.bind.propagation).to_owned(),
     }
+}
+
+/// What docker's `-v` was given behind the second colon, as far as it is a matter of mode.
+fn mode(mount: &MountSpec) -> String {
+    let mut words = Vec::new();
+    if mount.read_only {
+        words.push("ro");
+    }
+    match mount.bind.relabel {
+        Some(SelinuxRelabel::Shared) => words.push("z"),
+        Some(SelinuxRelabel::Private) => words.push("Z"),
+        None => {}
+    }
+    words.join(",")
 }
 
 fn kind(kind: MountKind) -> &'static str {

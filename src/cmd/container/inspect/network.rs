@@ -23,6 +23,10 @@ pub(super) struct NetworkSettings {
     pub global_ipv6_address: String,
     #[serde(rename = "GlobalIPv6PrefixLen")]
     pub global_ipv6_prefix_len: u32,
+    #[serde(rename = "SecondaryIPAddresses")]
+    pub secondary_ip_addresses: Option<Vec<Address>>,
+    #[serde(rename = "SecondaryIPv6Addresses")]
+    pub secondary_ipv6_addresses: Option<Vec<Address>>,
     #[serde(rename = "MacAddress")]
     pub mac_address: String,
     #[serde(rename = "Bridge")]
@@ -74,13 +78,27 @@ pub(super) struct Endpoint {
     pub links: Option<Vec<String>>,
     #[serde(rename = "Aliases")]
     pub aliases: Option<Vec<String>>,
+    #[serde(rename = "DNSNames")]
+    pub dns_names: Option<Vec<String>>,
+    #[serde(rename = "GwPriority")]
+    pub gateway_priority: i32,
+}
+
+/// An address beside the first one of its kind.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename = "Address")]
+pub(super) struct Address {
+    #[serde(rename = "Addr")]
+    pub address: String,
+    #[serde(rename = "PrefixLength")]
+    pub prefix_length: u32,
 }
 
 pub(super) fn network(spec: &ContainerSpec, pid: u32) -> NetworkSettings {
     let mode = mode(&spec.namespaces.network, "none");
     let networks = match &spec.namespaces.network {
         NamespaceMode::Container(_) | NamespaceMode::Path(_) => Vec::new(),
-        _ => vec![(mode, Endpoint::default())],
+        _ => vec![(mode.clone(), Endpoint { network_id: mode, ..Endpoint::default() })],
     };
     NetworkSettings {
         ports: spec.exposed_ports.iter().map(|port| (port.clone(), None)).collect(),
