@@ -1,9 +1,11 @@
 //! Evaluates a parsed template the way Go's text/template does, error positions included.
 
-use super::funcs::{self, Func, Param};
+use super::check;
+use super::funcs::{self, Param};
 use super::node::{At, Branch, Command, Expr, Node, Number, Pipe};
 use super::parse::Tree;
 use super::printf::display;
+use super::quote::quote;
 use super::value::{Value, time_method};
 use std::rc::Rc;
 
@@ -83,7 +85,7 @@ type Evaluated<T = Slot> = Result<T, String>;
 impl<'t> State<'t> {
     /// Go's prefix: template, line, byte in the line, the node.
     fn locate(&self, message: &str) -> String {
-        let executing = super::printf::quote(&self.template);
+        let executing = quote(&self.template);
         match &self.at {
             None => format!("template: {}: executing {executing}: {message}", self.name),
             Some(at) => {
@@ -216,7 +218,7 @@ impl<'t> State<'t> {
     ) -> Evaluated<()> {
         let tree = self.tree;
         let Some(body) = tree.defined.get(name) else {
-            return Err(format!("template {} not defined", super::printf::quote(name)));
+            return Err(format!("template {} not defined", quote(name)));
         };
         if self.depth == MAX_DEPTH {
             return Err(format!("exceeded maximum template depth ({MAX_DEPTH})"));
@@ -401,10 +403,10 @@ impl<'t> State<'t> {
         last: Option<Value>,
     ) -> Evaluated {
         let Some(func) = funcs::find(name) else {
-            return Err(format!("{} is not a defined function", super::printf::quote(name)));
+            return Err(format!("{} is not a defined function", quote(name)));
         };
         let given = args.len() + usize::from(last.is_some());
-        check_count(func, given)?;
+        check::count(func, given)?;
         if matches!(name, "and" | "or") {
             return self.lazily(dot, name == "or", args, last);
         }
@@ -413,14 +415,14 @@ impl<'t> State<'t> {
             let param = func.params[i.min(func.params.len() - 1)];
             let slot = self.operand(dot, arg)?;
             if param != Param::Any {
-                check_constant(param, arg)?;
-                check_type(param, &slot.value)?;
+                check::constant(param, arg)?;
+                check::type_of(param, &slot.value)?;
             }
             values.push(slot.value);
         }
         if let Some(value) = last {
             let param = func.params[(given - 1).min(func.params.len() - 1)];
-            check_type(param, &value)?;
+            check::type_of(param, &value)?;
             values.push(value);
         }
         if self.headers && funcs::LEAVE_HEADERS.contains(&name) {
@@ -470,50 +472,6 @@ fn constant_value(expr: &Expr) -> Evaluated<Value> {
         Expr::Number { value: Number::Float(f), .. } => Value::Float(*f),
         Expr::Number { value: Number::Imaginary(f), .. } => Value::Complex(0.0, *f),
         Expr::Number { text, .. } => return Err(format!("{text} overflows int")),
-        other => return Err(format!("can't evaluate command {}", super::printf::quote(&other.to_string()))),
+        other => return Err(format!("can't evaluate command {}", quote(&other.to_string()))),
     })
-}
-
-fn check_count(func: &Func, given: usize) -> Evaluated<()> {
-    let fixed = func.params.len() - usize::from(func.variadic);
-    match func.variadic {
-        true if given < fixed => {
-            Err(format!("wrong number of args for {}: want at least {fixed} got {given}", func.name))
-        }
-        false if given != fixed => {
-            Err(format!("wrong number of args for {}: want {fixed} got {given}", func.name))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn param_name(param: Param) -> &'static str {
-    match param {
-        Param::Any => "interface {}",
-        Param::Str => "string",
-        Param::Int => "int",
-    }
-}
-
-/// A literal in the place of a string or an integer is refused in the words of the grammar.
-fn check_constant(param: Param, arg: &Expr) -> Evaluated<()> {
-    let expected = match (param, arg) {
-        (_, Expr::Nil { .. }) => return Err(format!("cannot assign nil to {}", param_name(param))),
-        (Param::Str, Expr::Bool { .. } | Expr::Number { .. }) => "string",
-        (Param::Int, Expr::Bool { .. } | Expr::Str { .. } | Expr::Number { value: Number::Float(_), .. }) => {
-            "integer"
-        }
-        _ => return Ok(()),
-    };
-    Err(format!("expected {expected}; found {arg}"))
-}
-
-fn check_type(param: Param, value: &Value) -> Evaluated<()> {
-    match (param, value) {
-        (Param::Any, _) | (Param::Str, Value::Str(_)) | (Param::Int, Value::Int(_)) => Ok(()),
-        (param, Value::Missing | Value::Nil) => Err(format!("invalid value; expected {}", param_name(param))),
-        (param, _) => {
-            Err(format!("wrong type for value; expected {}; got {}", param_name(param), value.type_name()))
-        }
-    }
 }

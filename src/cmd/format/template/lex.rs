@@ -49,9 +49,9 @@ impl Token {
             Kind::Keyword | Kind::Dot | Kind::Nil => format!("<{}>", self.text),
             _ if self.text.chars().count() > 10 => {
                 let head: String = self.text.chars().take(10).collect();
-                format!("{}...", super::printf::quote(&head))
+                format!("{}...", super::quote::quote(&head))
             }
-            _ => super::printf::quote(&self.text),
+            _ => super::quote::quote(&self.text),
         }
     }
 }
@@ -274,7 +274,7 @@ impl<'s> Lexer<'s> {
         let next = rest[len..].chars().next();
         if next.is_some_and(is_word) {
             let bad = &rest[..len + next.map_or(0, char::len_utf8)];
-            return Err(format!("bad number syntax: {}", super::printf::quote(bad)));
+            return Err(format!("bad number syntax: {}", super::quote::quote(bad)));
         }
         self.emit(Kind::Number, len);
         Ok(())

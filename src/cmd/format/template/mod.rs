@@ -4,19 +4,23 @@
 //! fields, key order and wording; `tests/data/templates` holds templates with Go's answers. Pure: text and
 //! [`Value`] in, text out. Called by [`super::Listing`] and by every command with a single `--format`.
 
+mod check;
 mod exec;
 mod funcs;
 mod json;
 mod lex;
 mod node;
+mod number;
 mod parse;
 mod printf;
+mod quote;
 mod ser;
 mod uses;
 mod value;
 
 pub use json::{compact as to_json, pretty as to_json_pretty};
-pub use printf::{display, quote};
+pub use printf::display;
+pub use quote::quote;
 pub use ser::{GoTime, to_value};
 pub use uses::Uses;
 pub use value::{Element, Field, GO_ZERO_NANOSECONDS, List, Map, Method, Struct, Value, go_string, rfc3339};

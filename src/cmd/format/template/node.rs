@@ -139,7 +139,7 @@ impl fmt::Display for Node {
             Node::With(b) => branch(f, "with", b),
             Node::Range(b) => branch(f, "range", b),
             Node::Template { name, pipe, .. } => {
-                write!(f, "{{{{template {}", super::printf::quote(name))?;
+                write!(f, "{{{{template {}", super::quote::quote(name))?;
                 if let Some(pipe) = pipe {
                     write!(f, " {pipe}")?;
                 }
