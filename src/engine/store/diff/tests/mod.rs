@@ -13,6 +13,7 @@ use archive::{Item, gzip, tar};
 mod archive;
 mod hostile;
 mod roundtrip;
+mod streams;
 
 /// A layer's directory below a directory of its own, so that what escapes lands beside it.
 struct Layer {
