@@ -5,6 +5,9 @@
 //! network namespace of their own; their default network is pasta. Used by [`crate::engine::container`], which knows
 //! when a container begins and ends.
 
+pub mod pasta;
 mod record;
+pub mod user_mode;
 
 pub use record::{LeaseRange, Network, Route, Subnet};
+pub use user_mode::UserMode;
