@@ -17,6 +17,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// List containers
+///
+/// ps, container ls, container list and container ps are the same.
 #[derive(Args, Clone, Debug)]
 pub struct PsArgs {
     /// Show all containers, not only running ones

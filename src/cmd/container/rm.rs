@@ -28,7 +28,7 @@ pub struct RmArgs {
     #[arg(long, short = 'i')]
     ignore: bool,
     /// Remove a docker link (refused: there are no links)
-    #[arg(long, hide = true)]
+    #[arg(long)]
     link: bool,
     /// With --force: seconds between the stop signal and SIGKILL; -1 waits for ever
     #[arg(

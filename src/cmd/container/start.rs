@@ -18,10 +18,10 @@ pub struct StartArgs {
     #[arg(long, short = 'a')]
     attach: bool,
     /// Restore from a checkpoint (refused: there are none yet)
-    #[arg(long, hide = true, value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     checkpoint: Option<String>,
     /// See --checkpoint
-    #[arg(long, hide = true, value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     checkpoint_dir: Option<String>,
     /// Keys that detach from the container, a comma-separated list; empty: none
     #[arg(long, value_name = "KEYS", allow_hyphen_values = true)]
