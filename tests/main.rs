@@ -12,6 +12,7 @@
 mod support;
 
 mod conmon;
+mod containers_conf;
 mod cves;
 mod errors;
 mod flags;

@@ -15,13 +15,14 @@ pub struct Context {
     pub globals: Globals,
     /// The command line as it was typed, program name first.
     pub argv: Vec<String>,
+    config: OnceCell<Config>,
     engine: OnceCell<Engine>,
 }
 
 impl Context {
     /// For one command line.
     pub fn new(globals: Globals, argv: Vec<String>) -> Self {
-        Self { globals, argv, engine: OnceCell::new() }
+        Self { globals, argv, config: OnceCell::new(), engine: OnceCell::new() }
     }
 
     /// The engine. The first call reads the configuration, joins the rootless user namespace and opens the store, so
@@ -34,9 +35,13 @@ impl Context {
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    /// The configuration alone, without store or user namespace.
+    /// The configuration alone, without store or user namespace; its files are read once.
     pub fn config(&self) -> Result<Config> {
-        Config::load(environment()?, self.globals.overrides())
+        if let Some(config) = self.config.get() {
+            return Ok(config.clone());
+        }
+        let config = Config::load(environment()?, self.globals.overrides())?;
+        Ok(self.config.get_or_init(|| config).clone())
     }
 
     /// Writes to standard output; a closed pipe is an error that ends the command quietly.

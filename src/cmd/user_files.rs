@@ -2,13 +2,14 @@
 
 use super::flags::Inputs;
 use crate::engine::config::Environment;
+use crate::engine::config::containers::Containers;
 use crate::engine::{Error, Result};
 use std::io::Read;
 use std::path::Path;
 
 /// What converting flags may look at, over the real file system.
-pub fn inputs(env: &Environment) -> Inputs<'_> {
-    Inputs { env, read: &read }
+pub fn inputs<'a>(env: &'a Environment, conf: &'a Containers) -> Inputs<'a> {
+    Inputs { env, conf, read: &read }
 }
 
 /// A text file of at most 16 MiB.

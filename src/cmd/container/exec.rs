@@ -4,6 +4,7 @@ use super::attach::one;
 use super::streams::{Ended, Plan, detach_keys, exit, leave_by};
 use crate::cmd::flags::ExecFlags;
 use crate::cmd::{Context, Exit, context, user_files};
+use crate::engine::config::containers::Containers;
 use crate::engine::conmon::Preserved;
 use crate::engine::container::exec::{ExecOptions, exec};
 use crate::engine::host::term::window_size;
@@ -37,7 +38,8 @@ pub fn run(cx: &Context, args: ExecArgs) -> Result<Exit> {
     // Before anything of ours is opened under their numbers.
     let preserved = Preserved::take(flags.descriptors.count(), &flags.descriptors.preserve_fd)?;
     let (name, command) = split(&args)?;
-    let process = flags.process(&command, &user_files::inputs(&context::environment()?))?;
+    let process =
+        flags.process(&command, &user_files::inputs(&context::environment()?, &Containers::default()))?;
     let engine = cx.engine()?;
     let id = one(cx, name)?;
     let interactive = flags.interactive && !flags.detach;

@@ -18,8 +18,8 @@ pub fn spec(
     run: Option<&RunFlags>,
     argv: &[String],
 ) -> Result<ContainerSpec> {
-    let env = crate::cmd::context::environment()?;
-    let mut spec = flags.spec(argv, &user_files::inputs(&env))?;
+    let config = cx.config()?;
+    let mut spec = flags.spec(argv, &user_files::inputs(&config.env, &config.containers.containers))?;
     if let Some(run) = run {
         run.apply(flags, &mut spec)?;
     }

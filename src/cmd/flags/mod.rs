@@ -27,6 +27,7 @@ pub use exec::ExecFlags;
 pub use filter::FilterArgs;
 
 use crate::engine::config::Environment;
+use crate::engine::config::containers::Containers;
 use crate::engine::{Error, Result};
 use std::path::Path;
 
@@ -34,6 +35,8 @@ use std::path::Path;
 pub struct Inputs<'a> {
     /// The caller's environment and directory.
     pub env: &'a Environment,
+    /// containers.conf, where it says what a flag is when it is not given.
+    pub conf: &'a Containers,
     /// Reads a file the user named.
     pub read: &'a dyn Fn(&Path) -> Result<String>,
 }

@@ -7,7 +7,7 @@ use crate::engine::oci::complete::clean;
 use crate::engine::spec::{
     BindOptions, ContainerSpec, ImageVolumes, MountKind, MountSpec, Propagation, SelinuxRelabel,
 };
-use crate::engine::{Error, Result};
+use crate::engine::{Error, ErrorKind, Result};
 use clap::Args;
 
 /// Files the container sees.
@@ -33,8 +33,8 @@ pub struct MountArgs {
     #[arg(long, value_name = "MODE", value_parser = ["anonymous", "bind", "tmpfs", "ignore"])]
     pub image_volume: Option<String>,
     /// Mount the root filesystem read-only
-    #[arg(long)]
-    pub read_only: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    pub read_only: Option<bool>,
     /// With --read-only: tmpfs on /run, /tmp, /var/tmp [default: true]
     #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     pub read_only_tmpfs: Option<bool>,
@@ -66,12 +66,17 @@ impl MountArgs {
         for text in &self.tmpfs {
             add(&mut spec.mounts, tmpfs(text)?)?;
         }
+        // As podman has it: `-v` takes the place of the configured volumes, `--mount` joins the configured mounts.
+        if self.volume.is_empty() {
+            configured(spec, "volumes", &inputs.conf.volumes.values, |text| volume(text, inputs.env))?;
+        }
+        configured(spec, "mounts", &inputs.conf.mounts.values, |text| mount(text, inputs.env))?;
         spec.image_volumes = match self.image_volume.as_deref() {
             Some("tmpfs") => ImageVolumes::Tmpfs,
             Some("ignore") => ImageVolumes::Ignore,
             _ => ImageVolumes::Anonymous,
         };
-        spec.read_only = self.read_only;
+        spec.read_only = self.read_only.or(inputs.conf.read_only).unwrap_or(false);
         spec.read_only_tmpfs = self.read_only_tmpfs != Some(false);
         if let Some(text) = &self.shm_size {
             spec.shm_size = Some(size("--shm-size", text)?);
@@ -93,6 +98,26 @@ impl MountArgs {
         }
         Ok(())
     }
+}
+
+/// Adds what containers.conf says under `key`, where the command line mounts nothing else.
+fn configured(
+    spec: &mut ContainerSpec,
+    key: &str,
+    entries: &[String],
+    parse: impl Fn(&str) -> Result<MountSpec>,
+) -> Result<()> {
+    for text in entries {
+        match parse(text) {
+            Ok(mount) if spec.mounts.iter().any(|m| m.target == mount.target) => {}
+            Ok(mount) => spec.mounts.push(mount),
+            Err(e) if e.kind() == ErrorKind::Unsupported => {
+                tracing::warn!("containers.conf: {key}: {text:?} is left out: {e}");
+            }
+            Err(e) => return Err(Error::invalid(format!("containers.conf: {key}")).with_source(e)),
+        }
+    }
+    Ok(())
 }
 
 /// A target is mounted once; the very same request twice is one.
@@ -497,7 +522,6 @@ fn field_of(mount: &mut MountSpec, field: &str, env: &Environment, seen: &mut Se
 mod tests {
     use super::super::tests::environment;
     use super::*;
-    use crate::engine::ErrorKind;
 
     fn v(text: &str) -> MountSpec {
         volume(text, &environment()).unwrap_or_else(|e| panic!("{text}: {e}"))

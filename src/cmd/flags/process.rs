@@ -1,7 +1,7 @@
 //! Who runs what: environment, user, working directory, terminal.
 
 use super::Inputs;
-use super::values::{key_value, key_value_lines};
+use super::values::{boolean, key_value, key_value_lines};
 use crate::engine::spec::ContainerSpec;
 use crate::engine::{Error, Result};
 use clap::Args;
@@ -14,8 +14,8 @@ pub struct ProcessArgs {
     #[command(flatten)]
     pub env: EnvArgs,
     /// Pass the whole environment of this command on
-    #[arg(long)]
-    pub env_host: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    pub env_host: Option<bool>,
     /// Set NAME=VALUE where ${OTHER} in VALUE is the image's value of OTHER (may be repeated)
     #[arg(long, value_name = "NAME=VALUE")]
     pub env_merge: Vec<String>,
@@ -35,8 +35,8 @@ pub struct ProcessArgs {
     #[arg(long, value_name = "GROUP", value_delimiter = ',')]
     pub group_add: Vec<String>,
     /// Run an init process as PID 1 that reaps children and forwards signals
-    #[arg(long)]
-    pub init: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    pub init: Option<bool>,
     /// Program for --init
     #[arg(long, value_name = "PATH")]
     pub init_path: Option<String>,
@@ -128,7 +128,7 @@ impl ProcessArgs {
     pub(super) fn apply(&self, spec: &mut ContainerSpec, inputs: &Inputs<'_>) -> Result<()> {
         let process = &mut spec.process;
         let (env, unset) = self.env.resolve(inputs)?;
-        if self.env_host {
+        if self.env_host.or(inputs.conf.env_host).unwrap_or(false) {
             process.env.extend(inputs.env.vars.iter().map(|(name, value)| format!("{name}={value}")));
         }
         process.env.extend(env);
@@ -146,7 +146,7 @@ impl ProcessArgs {
         process.umask = umask(self.umask.as_deref())?;
         process.user = self.user.clone().unwrap_or_default();
         process.workdir = workdir(self.workdir.as_deref())?;
-        spec.init = self.init || self.init_path.is_some();
+        spec.init = self.init_path.is_some() || self.init.or(inputs.conf.init).unwrap_or(false);
         spec.init_path.clone_from(&self.init_path);
         spec.timezone = self.tz.clone().unwrap_or_default();
         spec.passwd.disabled = self.passwd == Some(false);

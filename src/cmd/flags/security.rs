@@ -1,10 +1,10 @@
 //! What the container may do: capabilities, security options, devices, ulimits, sysctls.
 
 use super::Inputs;
-use super::values::{csv, key_value};
+use super::values::{boolean, csv, key_value};
 use crate::engine::oci::{caps, rlimits};
 use crate::engine::spec::{ContainerSpec, DeviceSpec, Rlimit, SecuritySpec};
-use crate::engine::{Error, Result};
+use crate::engine::{Error, ErrorKind, Result};
 use clap::Args;
 
 /// Privileges of the container.
@@ -12,8 +12,8 @@ use clap::Args;
 #[command(next_help_heading = "Security")]
 pub struct SecurityArgs {
     /// Give the container nearly everything root has on the host (as far as the caller has it)
-    #[arg(long)]
-    pub privileged: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    pub privileged: Option<bool>,
     /// Add a capability, or ALL (may be repeated)
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     pub cap_add: Vec<String>,
@@ -52,7 +52,7 @@ pub struct SecurityArgs {
 impl SecurityArgs {
     pub(super) fn apply(&self, spec: &mut ContainerSpec, inputs: &Inputs<'_>) -> Result<()> {
         let security = &mut spec.security;
-        security.privileged = self.privileged;
+        security.privileged = self.privileged.or(inputs.conf.privileged).unwrap_or(false);
         security.cap_add = capabilities(&self.cap_add)?;
         security.cap_drop = capabilities(&self.cap_drop)?;
         for option in &self.security_opt {
@@ -60,6 +60,15 @@ impl SecurityArgs {
         }
         if let Some(policy) = self.seccomp_policy.as_deref().filter(|p| *p != "default") {
             return Err(super::later(&format!("--seccomp-policy {policy}"), "seccomp profiles in images"));
+        }
+        for text in &inputs.conf.devices.values {
+            match device(text) {
+                Ok(device) => spec.devices.push(device),
+                Err(e) if e.kind() == ErrorKind::Unsupported => {
+                    tracing::warn!("containers.conf: devices: {text:?} is left out: {e}");
+                }
+                Err(e) => return Err(Error::invalid("containers.conf: devices").with_source(e)),
+            }
         }
         for text in &self.device {
             spec.devices.push(device(text)?);
@@ -238,10 +247,11 @@ pub fn list(flag: &str, text: &str) -> Result<Vec<String>> {
 mod tests {
     use super::super::tests::{environment, read_nothing};
     use super::*;
+    use crate::engine::config::containers::Containers;
 
     fn security(options: &[&str]) -> Result<SecuritySpec> {
         let env = environment();
-        let inputs = Inputs { env: &env, read: &read_nothing };
+        let inputs = Inputs { env: &env, conf: &Containers::default(), read: &read_nothing };
         let mut security = SecuritySpec::default();
         for option in options {
             security_option(option, &mut security, &inputs)?;

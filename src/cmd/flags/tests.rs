@@ -47,9 +47,13 @@ fn line(words: &str) -> std::result::Result<Line, clap::Error> {
 }
 
 fn try_spec(words: &str) -> Result<ContainerSpec> {
+    with_conf(&Containers::default(), words)
+}
+
+fn with_conf(conf: &Containers, words: &str) -> Result<ContainerSpec> {
     let line = line(words).unwrap_or_else(|e| panic!("{words}: {e}"));
     let env = environment();
-    let inputs = Inputs { env: &env, read: &read_nothing };
+    let inputs = Inputs { env: &env, conf, read: &read_nothing };
     let mut spec = line.create.spec(&line.argv, &inputs)?;
     line.run.apply(&line.create, &mut spec)?;
     Ok(spec)
@@ -352,4 +356,52 @@ fn a_directory_instead_of_an_image() {
     let got = spec("--rootfs ./root sh");
     assert_eq!(got.image.rootfs.as_deref(), Some("/srv/here/./root"));
     assert_eq!(got.process.command, ["sh"]);
+}
+
+#[test]
+fn containers_conf_says_what_flags_are_when_they_are_not_given() {
+    let conf: Containers = toml::from_str(
+        r#"init = true
+           read_only = true
+           privileged = true
+           env_host = true
+           volumes = ["/conf/v:/v:ro", "named:/n"]
+           mounts = ["type=bind,src=/conf/m,dst=/m", "type=image,src=x,dst=/i"]
+           devices = ["/dev/null:/dev/conf:r", "vendor.com/class=x"]"#,
+    )
+    .unwrap();
+    let shown = |words: &str| {
+        let spec = with_conf(&conf, words).unwrap_or_else(|e| panic!("{words}: {e}"));
+        let mounts: Vec<_> = spec.mounts.iter().map(|m| format!("{}:{}", m.source, m.target)).collect();
+        let devices: Vec<_> = spec.devices.iter().map(|d| d.target.as_str()).collect();
+        let switches = [spec.init, spec.read_only, spec.security.privileged, !spec.process.env.is_empty()];
+        let switches: String = switches.map(|on| if on { 'y' } else { 'n' }).iter().collect();
+        format!("{} | {} | {switches}", mounts.join(" "), devices.join(" "))
+    };
+    for (words, expected) in [
+        ("x", "/conf/v:/v /conf/m:/m | /dev/conf | yyyy"),
+        (
+            "--init=false --read-only=false --privileged=false --env-host=false x",
+            "/conf/v:/v /conf/m:/m | /dev/conf | nnnn",
+        ),
+        // As podman: volumes are replaced, mounts and devices are not.
+        ("-v /a:/b x", "/a:/b /conf/m:/m | /dev/conf | yyyy"),
+        ("--mount type=bind,src=/a,dst=/b x", "/a:/b /conf/v:/v /conf/m:/m | /dev/conf | yyyy"),
+        ("--device /dev/zero x", "/conf/v:/v /conf/m:/m | /dev/conf /dev/zero | yyyy"),
+        // What is mounted by hand wins.
+        ("-v /a:/m x", "/a:/m | /dev/conf | yyyy"),
+        ("--mount type=bind,src=/a,dst=/v x", "/a:/v /conf/m:/m | /dev/conf | yyyy"),
+        ("--tmpfs /v x", ":/v /conf/m:/m | /dev/conf | yyyy"),
+    ] {
+        assert_eq!(shown(words), expected, "{words}");
+    }
+    for (conf, phrase) in [
+        ("volumes = [\"relative\"]", "containers.conf: volumes"),
+        ("mounts = [\"type=nonsense,dst=/x\"]", "containers.conf: mounts"),
+        ("devices = [\"/dev/null:relative\"]", "containers.conf: devices"),
+    ] {
+        let conf: Containers = toml::from_str(conf).unwrap();
+        let error = with_conf(&conf, "x").unwrap_err().to_string();
+        assert!(error.starts_with(phrase), "{error}");
+    }
 }

@@ -40,7 +40,8 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
         Some(_) => None,
         None => Some(image_config(engine, &spec.image.id)?),
     };
-    oci::complete(&mut spec, config.as_ref(), &defaults::defaults(&engine.config)?, &host)?;
+    let defaults = defaults::defaults(&engine.config)?;
+    oci::complete(&mut spec, config.as_ref(), &defaults, &host)?;
     namespaces::resolve(engine, &mut spec)?;
     settle_auto_userns(engine, &mut spec, &host)?;
     if replace && !spec.name.is_empty() {
@@ -48,7 +49,7 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
     }
     volumes::name_anonymous(&mut spec)?;
     let created = jiff::Timestamp::now();
-    let locked = claim(engine, &mut spec, created)?;
+    let locked = claim(engine, &mut spec, created, defaults.name_as_hostname)?;
     let id = locked.id().to_owned();
     match build(engine, &locked, &spec, created, &host) {
         Ok(()) => {
@@ -102,12 +103,21 @@ fn replace_old(engine: &Engine, name: &str) -> Result<()> {
     }
 }
 
-/// Takes an ID and the name, or the first generated name that is free.
-fn claim(engine: &Engine, spec: &mut ContainerSpec, created: jiff::Timestamp) -> Result<Locked> {
+/// Takes an ID and the name, or the first generated name that is free. The name may be the host name inside, too.
+fn claim(
+    engine: &Engine,
+    spec: &mut ContainerSpec,
+    created: jiff::Timestamp,
+    name_as_hostname: bool,
+) -> Result<Locked> {
     let named = !spec.name.is_empty();
+    let name_as_hostname = name_as_hostname && spec.hostname.is_empty() && oci::has_own_hostname(spec);
     for attempt in 0..100 {
         if !named {
             spec.name = names::generate(attempt)?;
+        }
+        if name_as_hostname {
+            spec.hostname = oci::files::hostname_of(&spec.name);
         }
         match engine.state.claim(&names::new_id()?, spec, created) {
             Err(e) if e.kind() == ErrorKind::Conflict && !named => {}

@@ -37,7 +37,8 @@ pub fn defaults(config: &Config) -> Result<Defaults> {
     if !conf.default_ulimits.values.is_empty() {
         out.rlimits = conf.default_ulimits.values.iter().map(|u| ulimit(u)).collect::<Result<_>>()?;
     }
-    set_list(&mut out.env, &conf.env.values);
+    // Beside the PATH every container has, not in its place.
+    out.env.extend(conf.env.values.iter().cloned());
     if conf.http_proxy != Some(false) {
         let proxies = PROXY_VARIABLES.iter().filter_map(|n| Some(format!("{n}={}", config.env.var(n)?)));
         out.proxy_env = proxies.collect();
@@ -53,6 +54,10 @@ pub fn defaults(config: &Config) -> Result<Defaults> {
     set(&mut out.umask, &conf.umask);
     set(&mut out.timezone, &conf.tz);
     set(&mut out.log_driver, &conf.log_driver);
+    if matches!(out.log_driver.as_str(), "json-file" | "local" | "") {
+        out.log_driver = "k8s-file".to_owned();
+    }
+    set(&mut out.log_tag, &conf.log_tag);
     set(&mut out.cgroupns, &conf.cgroupns);
     set(&mut out.ipcns, &conf.ipcns);
     set(&mut out.pidns, &conf.pidns);
@@ -64,15 +69,19 @@ pub fn defaults(config: &Config) -> Result<Defaults> {
     out.pids_limit = conf.pids_limit.unwrap_or(out.pids_limit);
     out.log_size_max = conf.log_size_max.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
     out.stop_timeout = config.containers.engine.stop_timeout.unwrap_or(out.stop_timeout);
-    out.init = conf.init.unwrap_or(out.init);
-    out.read_only = conf.read_only.unwrap_or(out.read_only);
+    out.oom_score_adj = conf.oom_score_adj;
+    out.no_labels = conf.label == Some(false);
+    out.name_as_hostname = conf.container_name_as_hostname.unwrap_or_default();
     out.no_hosts = conf.no_hosts.unwrap_or(out.no_hosts);
     set_list(&mut out.annotations, &conf.annotations.values);
-    set_list(&mut out.volumes, &conf.volumes.values);
-    set_list(&mut out.devices, &conf.devices.values);
     set_list(&mut out.dns, &conf.dns_servers.values);
     set_list(&mut out.dns_search, &conf.dns_searches.values);
     set_list(&mut out.dns_options, &conf.dns_options.values);
+    if conf.prepare_volume_on_create == Some(true) {
+        tracing::warn!(
+            "containers.conf: prepare_volume_on_create has no effect: a volume is filled by its first start"
+        );
+    }
     Ok(out)
 }
 

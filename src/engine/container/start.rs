@@ -200,6 +200,12 @@ fn log_path(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<PathBuf> 
         let path = engine.config.env.cwd.join(path);
         return Ok(if path.is_dir() { path.join(format!("{id}.log")) } else { path });
     }
+    if let Some(directory) = engine.config.containers.containers.log_path.as_deref().filter(|p| !p.is_empty())
+    {
+        let directory = Path::new(directory).join(id);
+        std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", &directory, e))?;
+        return Ok(directory.join("ctr.log"));
+    }
     match &spec.image.rootfs {
         Some(_) => Ok(engine.state.run_dir(id).join("ctr.log")),
         None => Ok(engine.store.container_dir(id)?.join("ctr.log")),

@@ -248,6 +248,7 @@ fn from_configuration(spec: &mut ContainerSpec, defaults: &Defaults) {
         (&mut spec.process.umask, &defaults.umask),
         (&mut spec.timezone, &defaults.timezone),
         (&mut spec.log.driver, &defaults.log_driver),
+        (&mut spec.log.tag, &defaults.log_tag),
         (&mut spec.cgroups, &defaults.cgroups),
     ] {
         if field.is_empty() {
@@ -269,8 +270,10 @@ fn from_configuration(spec: &mut ContainerSpec, defaults: &Defaults) {
             field.clone_from(value);
         }
     }
-    spec.init |= defaults.init;
-    spec.read_only |= defaults.read_only;
+    spec.resources.oom_score_adj = spec.resources.oom_score_adj.or(defaults.oom_score_adj);
+    if defaults.no_labels && spec.security.label.is_empty() {
+        spec.security.label.push("disable".to_owned());
+    }
     spec.no_hosts |= defaults.no_hosts;
 }
 

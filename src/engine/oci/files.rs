@@ -29,6 +29,13 @@ pub fn hostname(spec: &ContainerSpec, host: &str, id: &str) -> String {
     }
 }
 
+/// A container's name as a host name: without what may not stand in one (RFC 1123), at most 63 bytes.
+pub fn hostname_of(name: &str) -> String {
+    let valid: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(63).collect();
+    valid.trim_matches(['-', '.']).to_owned()
+}
+
 /// /etc/hosts: localhost, the user's `--add-host`, the container itself, the host, then what the host's own file says
 /// about other names.
 ///

@@ -168,6 +168,11 @@ pub fn spec(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved) -> Resu
 
 pub use linux::cgroups_path;
 pub use mounts::systemd_mode;
+
+/// Whether the container has a host name that is nobody else's.
+pub fn has_own_hostname(spec: &ContainerSpec) -> bool {
+    namespaces::is_own(&spec.namespaces.uts)
+}
 pub use namespaces::cgroup as cgroup_namespace;
 
 /// `maskedPaths` and `readonlyPaths` of `spec`, where /sys can be mounted anew.

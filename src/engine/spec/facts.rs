@@ -140,6 +140,8 @@ pub struct Defaults {
     pub timezone: String,
     /// `log_driver`.
     pub log_driver: String,
+    /// `log_tag`.
+    pub log_tag: String,
     /// `log_size_max`; `None`: unlimited.
     pub log_size_max: Option<u64>,
     /// `stop_timeout`, seconds.
@@ -158,20 +160,18 @@ pub struct Defaults {
     pub netns: String,
     /// `cgroups`.
     pub cgroups: String,
+    /// `oom_score_adj`.
+    pub oom_score_adj: Option<i32>,
+    /// `label = false`: SELinux labels are not used.
+    pub no_labels: bool,
+    /// `container_name_as_hostname`.
+    pub name_as_hostname: bool,
     /// `apparmor_profile`; empty: none.
     pub apparmor_profile: String,
-    /// `init`.
-    pub init: bool,
-    /// `read_only`.
-    pub read_only: bool,
     /// `no_hosts`.
     pub no_hosts: bool,
     /// `annotations`, as `NAME=VALUE`.
     pub annotations: Vec<String>,
-    /// `volumes`, as `-v` takes them.
-    pub volumes: Vec<String>,
-    /// `devices`, as `--device` takes them.
-    pub devices: Vec<String>,
     /// `dns_servers`.
     pub dns: Vec<String>,
     /// `dns_searches`.
@@ -208,6 +208,7 @@ impl Default for Defaults {
             umask: "0022".to_owned(),
             timezone: String::new(),
             log_driver: "k8s-file".to_owned(),
+            log_tag: String::new(),
             log_size_max: None,
             stop_timeout: 10,
             cgroupns: String::new(),
@@ -217,13 +218,12 @@ impl Default for Defaults {
             userns: "host".to_owned(),
             netns: String::new(),
             cgroups: "enabled".to_owned(),
+            oom_score_adj: None,
+            no_labels: false,
+            name_as_hostname: false,
             apparmor_profile: String::new(),
-            init: false,
-            read_only: false,
             no_hosts: false,
             annotations: Vec::new(),
-            volumes: Vec::new(),
-            devices: Vec::new(),
             dns: Vec::new(),
             dns_search: Vec::new(),
             dns_options: Vec::new(),
