@@ -250,6 +250,8 @@ Network {
     default_network: Option<String>,
     /// Its subnet.
     default_subnet: Option<String>,
+    /// Where the subnets of other networks come from.
+    default_subnet_pools: Option<Vec<SubnetPool>>,
     /// `pasta` or `slirp4netns`.
     default_rootless_network_cmd: Option<String>,
     /// Where networks are kept.
@@ -259,6 +261,15 @@ Network {
     /// Options for pasta.
     pasta_options: List,
 }
+}
+
+/// Addresses that are divided into subnets: `{"base" = "10.89.0.0/16", "size" = 24}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct SubnetPool {
+    /// All of them, as address and prefix length.
+    pub base: String,
+    /// Prefix length of one subnet.
+    pub size: u8,
 }
 
 /// The merged file.
@@ -405,6 +416,15 @@ mod tests {
         assert_eq!(conf.engine.runtimes.len(), 2);
         let replaced = merged(&["[containers]\nenv=[\"A=1\"]", "[containers]\nenv=[\"B=2\"]"]).unwrap();
         assert_eq!(replaced.containers.env.values, ["B=2"]);
+    }
+
+    #[test]
+    fn pools_of_subnets_are_tables() {
+        let pools = r#"[network]
+default_subnet_pools = [{"base" = "10.200.0.0/16", "size" = 24}, {"base"="192.168.0.0/20", "size"=26}]"#;
+        let conf = merged(&["[network]\ndefault_subnet_pools = []", pools]).unwrap();
+        let found = conf.network.default_subnet_pools.unwrap();
+        assert_eq!((found[0].base.as_str(), found[1].size), ("10.200.0.0/16", 26));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod lock;
 pub mod mount;
 pub mod netns;
 pub mod process;
+pub mod random;
 pub mod rooted;
 pub mod signals;
 pub mod socket;

@@ -5,9 +5,16 @@
 //! network namespace of their own; their default network is pasta. Used by [`crate::engine::container`], which knows
 //! when a container begins and ends.
 
+mod change;
+mod create;
+mod definitions;
+mod options;
 pub mod pasta;
 mod record;
+mod surroundings;
 pub mod user_mode;
 
+pub use create::{NewNetwork, NewSubnet};
+pub use definitions::{DEFAULT_NETWORK, Networks};
 pub use record::{LeaseRange, Network, Route, Subnet};
 pub use user_mode::UserMode;

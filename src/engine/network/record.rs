@@ -45,9 +45,12 @@ pub struct Network {
     /// Driver options: `mtu`, `vlan`, `isolate`, `metric`, `mode`, `vrf`, `no_default_route`, `parent`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
-    /// `driver`: `host-local`, `dhcp` or `none`.
+    /// `driver`: `host-local`, `dhcp` or `none`; `aux-address:NAME`: an address that somebody else has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ipam_options: BTreeMap<String, String>,
+    /// docker's word for a network that services and containers share; says nothing here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attachable: bool,
 }
 
 /// One subnet.
@@ -90,6 +93,12 @@ impl Network {
     /// From the text of a file.
     pub fn parse(text: &str) -> Result<Self> {
         serde_json::from_str(text).map_err(|e| Error::corrupt("parse a network").with_source(e))
+    }
+
+    /// Addresses that somebody else has (docker's `--aux-address`), by the names they were given.
+    pub fn reserved(&self) -> impl Iterator<Item = (&str, IpAddr)> {
+        let entries = self.ipam_options.iter();
+        entries.filter_map(|(key, ip)| Some((key.strip_prefix("aux-address:")?, ip.parse().ok()?)))
     }
 
     /// Where its addresses come from: `host-local`, `dhcp` or `none`.

@@ -36,6 +36,7 @@ pub use record::{ContainerRecord, ImageRecord, LayerCompression, LayerRecord, Lo
 pub use staging::StagedLayer;
 
 use crate::engine::host::lock::FileLock;
+use crate::engine::host::random;
 use crate::engine::spec::IdMappings;
 use crate::engine::{Digest, Error, Result};
 use backend::Backend;
@@ -303,29 +304,19 @@ impl Store {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    let mut filled = 0;
-    while filled < N {
-        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
-            .map_err(|e| Error::os("getrandom", e))?;
-    }
-    Ok(bytes)
-}
-
 /// 64 hex digits: an ID of a layer or container.
 pub fn random_id() -> Result<String> {
-    Ok(hex::encode(random::<32>()?))
+    Ok(hex::encode(random::bytes::<32>()?))
 }
 
 /// A name for something temporary.
 fn random_name() -> Result<String> {
-    Ok(hex::encode(random::<8>()?))
+    Ok(hex::encode(random::bytes::<8>()?))
 }
 
 /// 26 characters for `l/` (upstream's `generateID`: base 32).
 fn random_link() -> Result<String> {
     const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let bytes = random::<26>()?;
+    let bytes = random::bytes::<26>()?;
     Ok(bytes.iter().map(|b| char::from(LETTERS[usize::from(b & 31)])).collect())
 }
