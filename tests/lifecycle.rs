@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::support::{Missing, Sandbox, eventually, require};
+use crate::support::{Missing, Sandbox, eventually, program, require};
 
 const IMAGE: &str = "lab/busybox";
 const SOON: Duration = Duration::from_secs(30);
@@ -342,6 +342,29 @@ fn the_container_outlives_its_conmon() {
         sandbox.coracle(["exec", "c", "true"]).ok();
         kill(pid(&state(&sandbox, &id), "conmon_pid"));
         sandbox.coracle(["stop", "-t", "0", "c"]).ok();
+        sandbox.coracle(["rm", "c"]).ok();
+    }
+}
+
+#[test]
+fn a_process_that_dies_before_it_is_started_is_told_of_and_nothing_stays() {
+    for sandbox in require!(both()) {
+        let runc = require!(program("runc"));
+        // runc itself, but what it has created does not live to see its start.
+        let script = format!(
+            "#!/bin/sh\n\"{}\" \"$@\" || exit\ncase \" $* \" in *' create '*)\n\
+             while [ \"$1\" != --pid-file ]; do shift; done\npid=$(cat \"$2\"); kill -9 \"$pid\"\n\
+             while ! grep -qs ') Z' /proc/$pid/stat && [ -e /proc/$pid ]; do sleep 0.05; done;; esac\nexit 0\n",
+            runc.display()
+        );
+        let deadly = sandbox.write("work/bin/runc", script);
+        std::fs::set_permissions(&deadly, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        for remove in [&["--rm"][..], &[]] {
+            let run = sandbox.coracle(["run", "--name", "c", "--runtime"]).arg(&deadly);
+            let outcome = run.args(remove.iter().copied()).args([IMAGE, "true"]).fails(125);
+            outcome.stderr_has("died before it was started, with exit code 137").stderr_has("hint: ");
+        }
+        assert_eq!(status(&sandbox, "c"), "created");
         sandbox.coracle(["rm", "c"]).ok();
     }
 }

@@ -8,18 +8,19 @@ use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
 use super::{prepare, seccomp_cache};
 use crate::engine::conmon::{
-    self, CgroupManager as Manager, Launch, LogTarget, Preserved, RunDir, Runtime, launch,
+    self, CgroupManager as Manager, Launch, LogTarget, Preserved, RunDir, Runtime, Waited, launch,
 };
 use crate::engine::host::atomic::{self, Durability};
-use crate::engine::host::process;
+use crate::engine::host::process::{self, PidFd};
 use crate::engine::spec::{CgroupManager, ContainerSpec};
-use crate::engine::state::{Locked, Record, Status};
+use crate::engine::state::{ContainerState, Locked, Record, Status};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How to start.
 #[derive(Debug, Default)]
@@ -143,8 +144,9 @@ fn run(
                 .context("write the PID file")?;
         }
     }
-    attach(&run_dir)?;
-    runtime.start(id, launched.pid, false)?;
+    attach(&run_dir)
+        .and_then(|()| runtime.start(id, launched.pid, false))
+        .map_err(|e| explained(engine, id, state, e))?;
     crate::failpoint!("start.after-start");
     mark_running(locked, record, options.keep_restart_count)?;
     if let Some(path) = prepared.compiled
@@ -153,6 +155,27 @@ fn run(
         tracing::debug!("keep the compiled seccomp profile: {e}");
     }
     Ok(())
+}
+
+/// The error of a start whose process has died meanwhile says how it died: conmon saw it. The kernel kills a runtime's
+/// process that is waiting to become the container's, if memory is limited to less than it needs itself.
+fn explained(engine: &Engine, id: &str, state: &ContainerState, error: Error) -> Error {
+    const CONMON_WRITES: Duration = Duration::from_secs(1);
+    if process::alive(state.pid, state.pid_start) {
+        return error;
+    }
+    let conmon = PidFd::open(state.conmon_pid, state.conmon_start).ok().flatten();
+    match exit_file(engine, id).wait(None, conmon.as_ref(), Some(CONMON_WRITES)) {
+        Ok(Waited::Code(code)) => Error::new(
+            ErrorKind::Runtime,
+            format!("the container's process died before it was started, with exit code {code}"),
+        )
+        .with_hint(match code {
+            137 => "something killed it; --memory may be too small for the OCI runtime",
+            _ => "the container's log may say why",
+        }),
+        _ => error,
+    }
 }
 
 fn mark_running(locked: &Locked, record: &mut Record, keep_restart_count: bool) -> Result<()> {
