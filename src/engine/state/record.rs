@@ -130,7 +130,8 @@ pub struct Record {
     pub ephemeral: bool,
     /// The record directory.
     pub dir: PathBuf,
-    spec: OnceLock<ContainerSpec>,
+    /// Boxed, as listings hold many records and need few specs.
+    spec: OnceLock<Box<ContainerSpec>>,
 }
 
 impl Record {
@@ -174,7 +175,7 @@ impl Record {
             return Ok(spec);
         }
         let stored = read_spec(&self.dir)?;
-        Ok(self.spec.get_or_init(|| stored.spec))
+        Ok(self.spec.get_or_init(|| Box::new(stored.spec)))
     }
 
     /// Something of the last start is left to clean up.
