@@ -1,11 +1,11 @@
 //! What run and create have in common: flags to spec, image, container, ID file.
 
-use crate::cmd::flags::{CreateFlags, RunFlags, later};
+use crate::cmd::flags::{CreateFlags, RunFlags};
 use crate::cmd::image::pull::progress;
 use crate::cmd::{Context, user_files};
 use crate::engine::container::{CreateRequest, create};
 use crate::engine::image::{PullPolicy, PullRequest, pull};
-use crate::engine::spec::{ContainerSpec, NamespaceMode};
+use crate::engine::spec::ContainerSpec;
 use crate::engine::{Engine, Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -24,21 +24,7 @@ pub fn spec(
         run.apply(flags, &mut spec)?;
     }
     spec.create_command.clone_from(&cx.argv);
-    without_network(&spec)?;
     Ok(spec)
-}
-
-/// Networks and ports are understood but not set up yet.
-fn without_network(spec: &ContainerSpec) -> Result<()> {
-    let asked = &spec.network;
-    let connected = matches!(spec.namespaces.network, NamespaceMode::Network(_));
-    let host = matches!(spec.namespaces.network, NamespaceMode::Host | NamespaceMode::None);
-    let published = !host && (!asked.ports.is_empty() || asked.publish_all);
-    if connected || published || !asked.links.is_empty() || !asked.hosts_file.is_empty() {
-        return Err(later("networks, published ports, links and hosts files", "the network machinery")
-            .with_hint("use --network host, --network none or --network container:NAME for now"));
-    }
-    Ok(())
 }
 
 /// Obtains the image, makes the container, writes the ID file; returns the ID.

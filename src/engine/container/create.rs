@@ -3,10 +3,12 @@
 //! Directory, lock, spec, name, volumes, the store's container, state: in this order, each step leaving something the next
 //! command knows how to remove until the last one makes the container exist.
 
-use super::{defaults, facts, names, namespaces, prepare, remove, volumes};
+use super::{defaults, facts, names, namespaces, network, prepare, remove, volumes};
 use crate::engine::image;
 use crate::engine::oci;
-use crate::engine::spec::{ContainerSpec, HostFacts, IdMappings, ImageConfig, MountKind, UserNamespace};
+use crate::engine::spec::{
+    ContainerSpec, HostFacts, IdMappings, ImageConfig, MountKind, NetworkState, UserNamespace,
+};
 use crate::engine::state::{ContainerState, Head, Locked};
 use crate::engine::store::NewContainer;
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
@@ -43,6 +45,7 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
     let defaults = defaults::defaults(&engine.config)?;
     oci::complete(&mut spec, config.as_ref(), &defaults, &host)?;
     namespaces::resolve(engine, &mut spec)?;
+    network::resolve(engine, &mut spec)?;
     settle_auto_userns(engine, &mut spec, &host)?;
     if replace && !spec.name.is_empty() {
         replace_old(engine, &spec.name)?;
@@ -172,7 +175,13 @@ fn build(
         })?;
     }
     crate::failpoint!("create.after-store");
-    locked.publish(&ContainerState { head: Head::of(spec), created, ..ContainerState::default() })?;
+    let network = NetworkState { attachments: spec.network.attachments.clone(), ..NetworkState::default() };
+    locked.publish(&ContainerState {
+        head: Head::of(spec),
+        created,
+        network,
+        ..ContainerState::default()
+    })?;
     crate::failpoint!("create.after-state");
     Ok(())
 }

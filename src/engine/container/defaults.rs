@@ -64,6 +64,8 @@ pub fn defaults(config: &Config) -> Result<Defaults> {
     set(&mut out.utsns, &conf.utsns);
     set(&mut out.userns, &conf.userns);
     set(&mut out.netns, &conf.netns);
+    set(&mut out.rootless_network, &conf.rootless_networking);
+    set(&mut out.rootless_network, &config.containers.network.default_rootless_network_cmd);
     set(&mut out.cgroups, &conf.cgroups);
     set(&mut out.apparmor_profile, &conf.apparmor_profile);
     out.pids_limit = conf.pids_limit.unwrap_or(out.pids_limit);

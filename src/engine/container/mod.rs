@@ -18,6 +18,7 @@ pub mod list;
 pub mod logs;
 mod names;
 mod namespaces;
+pub mod network;
 mod overlays;
 mod prepare;
 pub mod prune;
@@ -27,6 +28,7 @@ mod seccomp_cache;
 mod settle;
 pub mod start;
 pub mod stop;
+mod system_files;
 mod volumes;
 pub mod wait;
 

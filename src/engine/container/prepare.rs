@@ -3,15 +3,13 @@
 //! The image is untrusted: whatever is read or made in its root goes by descriptor and never leaves it, and only
 //! regular files of bounded size are read (design: security rules).
 
-use super::{accessible, copy_up, facts, namespaces, overlays, seccomp_cache, volumes};
+use super::{accessible, copy_up, facts, namespaces, overlays, seccomp_cache, system_files, volumes};
 use crate::engine::conmon::{RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::rooted;
 use crate::engine::host::{mount, process};
-use crate::engine::oci::{self, Kind, Resolved, SystemFiles, files, seccomp};
-use crate::engine::spec::{
-    CgroupManager, ContainerSpec, HostFacts, MountKind, MountSpec, NamespaceMode, User,
-};
+use crate::engine::oci::{self, Kind, Resolved, files, seccomp};
+use crate::engine::spec::{CgroupManager, ContainerSpec, MountKind, MountSpec, NamespaceMode, User};
 use crate::engine::store::MountOptions;
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
@@ -46,6 +44,8 @@ pub(super) fn prepare(
     id: &str,
     spec: &ContainerSpec,
     runtime: &Runtime,
+    netns: Option<&Path>,
+    addresses: &files::Addresses,
 ) -> Result<Prepared> {
     let host = facts::host_facts(engine, spec);
     let rootfs = mount_root(engine, id, spec)?;
@@ -74,7 +74,11 @@ pub(super) fn prepare(
         id_maps,
         ..Resolved::default()
     };
-    resolved.files = system_files(engine, run_dir, spec, &host, &resolved, &passwd, &group)?;
+    let databases = system_files::Databases { passwd: &passwd, group: &group };
+    if let Some(netns) = netns {
+        resolved.joined.insert(Kind::Net, netns.to_owned());
+    }
+    resolved.files = system_files::write(engine, run_dir, spec, &host, &resolved, &databases, addresses)?;
     shared_memory(engine, spec, &mut resolved)?;
     mount_sources(engine, run_dir.path(), root, spec, (uid, gid), &mut resolved)?;
     accessible::open_ways(spec, run_dir.path(), &resolved)?;
@@ -159,107 +163,9 @@ fn make_workdir(root: BorrowedFd<'_>, spec: &ContainerSpec, uid: u32, gid: u32) 
         .map_err(|e| Error::io("chown", path, e))
 }
 
-fn host_name() -> String {
+/// The host's name.
+pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// `/etc/hosts` and its kin, written into the bundle.
-fn system_files(
-    engine: &Engine,
-    run_dir: &RunDir,
-    spec: &ContainerSpec,
-    host: &HostFacts,
-    resolved: &Resolved,
-    passwd: &[u8],
-    group: &[u8],
-) -> Result<SystemFiles> {
-    let owner = resolved.id_maps.as_ref().map(oci::IdMaps::root);
-    let write = |name: &str, text: &[u8]| -> Result<Option<PathBuf>> {
-        let path = run_dir.path().join(name);
-        fs::write(&path, text).map_err(|e| Error::io("write", &path, e))?;
-        if let Some((uid, gid)) = owner {
-            std::os::unix::fs::chown(&path, Some(uid), Some(gid))
-                .map_err(|e| Error::io("chown", &path, e))?;
-        }
-        Ok(Some(path))
-    };
-    // Who shares a network namespace shares its names.
-    let shared = match &spec.namespaces.network {
-        NamespaceMode::Container(id) => Some(engine.state.run_dir(id)),
-        _ => None,
-    };
-    let from_owner = |name: &str| shared.as_ref().map(|dir| dir.join(name)).filter(|path| path.exists());
-    let host_text = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let addresses = files::Addresses {
-        host_network: spec.namespaces.network == NamespaceMode::Host,
-        ..files::Addresses::default()
-    };
-    let mounted = |target: &str| spec.mounts.iter().any(|m| m.target == target);
-    let mut out = SystemFiles::default();
-    if !spec.no_hosts && !mounted("/etc/hosts") {
-        out.hosts = match from_owner("hosts") {
-            Some(path) => Some(path),
-            None => {
-                let base = engine.config.containers.containers.base_hosts_file.as_deref();
-                let base = match base {
-                    Some("none" | "image") => String::new(),
-                    Some(path) if !path.is_empty() => host_text(path),
-                    _ => host_text("/etc/hosts"),
-                };
-                write("hosts", files::hosts(spec, &base, &resolved.hostname, &addresses)?.as_bytes())?
-            }
-        };
-    }
-    if !spec.no_hostname && !resolved.hostname.is_empty() && !mounted("/etc/hostname") {
-        out.hostname = write("hostname", format!("{}\n", resolved.hostname).as_bytes())?;
-    }
-    if !mounted("/etc/resolv.conf") && spec.dns.first().is_none_or(|d| d != "none") {
-        out.resolv_conf = match from_owner("resolv.conf") {
-            Some(path) => Some(path),
-            None => write(
-                "resolv.conf",
-                files::resolv_conf(spec, &host_text("/etc/resolv.conf"), &addresses).as_bytes(),
-            )?,
-        };
-    }
-    out.containerenv =
-        write("containerenv", files::containerenv(spec, &resolved.id, host.rootless).as_bytes())?;
-    if let Some(line) = files::passwd_entry(spec, &resolved.user, &spec.process.workdir)
-        && !mounted("/etc/passwd")
-    {
-        out.passwd = write("passwd", &with_line(passwd, &line))?;
-    }
-    if let Some(line) = files::group_entry(spec, &resolved.user)
-        && !mounted("/etc/group")
-    {
-        out.group = write("group", &with_line(group, &line))?;
-    }
-    out.localtime = localtime(&spec.timezone)?;
-    Ok(out)
-}
-
-fn with_line(database: &[u8], line: &str) -> Vec<u8> {
-    let mut out = database.to_vec();
-    if out.last().is_some_and(|b| *b != b'\n') {
-        out.push(b'\n');
-    }
-    out.extend_from_slice(line.as_bytes());
-    out
-}
-
-/// `--tz`: the host's file of that zone.
-fn localtime(zone: &str) -> Result<Option<PathBuf>> {
-    if zone.is_empty() {
-        return Ok(None);
-    }
-    let path = match zone {
-        "local" => PathBuf::from("/etc/localtime"),
-        zone if zone.split('/').any(|part| part == "..") || zone.starts_with('/') => {
-            return Err(Error::invalid(format!("invalid time zone {zone:?}")));
-        }
-        zone => Path::new("/usr/share/zoneinfo").join(zone),
-    };
-    fs::canonicalize(&path).map(Some).map_err(|_| Error::invalid(format!("unknown time zone {zone:?}")))
 }
 
 /// /dev/shm: a tmpfs that goes with the container's mount namespace, so nothing of it is left to unmount. Who joins

@@ -4,6 +4,7 @@
 //! The order makes any interruption repairable: the exit is recorded first, then mounts and the runtime's state go,
 //! then the bundle directory, whose existence is the mark that something is left.
 
+use super::network;
 use crate::engine::conmon::{ExitFile, RunDir, Runtime};
 use crate::engine::host::mount;
 use crate::engine::host::process::{self, PidFd};
@@ -91,14 +92,20 @@ fn clear(engine: &Engine, id: &str, state: &ContainerState, ended: bool) -> Resu
     let runtime = runtime_of(engine, state);
     let by_hand = ended && runtime.as_ref().is_ok_and(|runtime| runtime.delete_ended(id, &state.cgroup_path));
     let unmount = || if in_store(state) { unmount(engine, id) } else { Ok(()) };
-    let (deleted, unmounted) = if by_hand {
-        (Ok(()), unmount())
+    let connected = network::is_connected(engine, id);
+    let (deleted, unmounted, disconnected) = if by_hand && !connected {
+        (Ok(()), unmount(), Ok(()))
     } else {
-        // A process of its own, which mostly waits: the unmounting is done beside it.
+        // Processes of their own, which mostly wait: the unmounting is done beside them.
         std::thread::scope(|scope| {
-            let deletion = scope.spawn(|| runtime.and_then(|runtime| runtime.delete(id, true)));
+            let deletion =
+                (!by_hand).then(|| scope.spawn(|| runtime.and_then(|runtime| runtime.delete(id, true))));
+            let disconnection = connected.then(|| scope.spawn(|| network::undo(engine, id)));
             let unmounted = unmount();
-            (deletion.join().unwrap_or(Ok(())), unmounted)
+            let joined = |thread: Option<std::thread::ScopedJoinHandle<'_, Result<()>>>| {
+                thread.map_or(Ok(()), |thread| thread.join().unwrap_or(Ok(())))
+            };
+            (joined(deletion), unmounted, joined(disconnection))
         })
     };
     crate::failpoint!("cleanup.after-unmount");
@@ -106,6 +113,9 @@ fn clear(engine: &Engine, id: &str, state: &ContainerState, ended: bool) -> Resu
     if let Err(e) = deleted {
         // The runtime may have been uninstalled meanwhile; nothing of ours depends on its leftovers.
         tracing::debug!("delete container {id} from the runtime: {e}");
+    }
+    if let Err(e) = disconnected {
+        tracing::warn!("take container {id} off its networks: {e}");
     }
     remove_run_dir(engine, id)
 }

@@ -6,9 +6,9 @@
 
 use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
-use super::{prepare, seccomp_cache};
+use super::{network, prepare, seccomp_cache};
 use crate::engine::conmon::{
-    self, CgroupManager as Manager, Launch, LogTarget, Preserved, RunDir, Runtime, Waited, launch,
+    self, CgroupManager as Manager, Launch, Launched, LogTarget, Preserved, RunDir, Runtime, Waited, launch,
 };
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::process::{self, PidFd};
@@ -102,31 +102,28 @@ fn run(
     crate::failpoint!("start.after-run-dir");
     let mut runtime = Runtime::find(&engine.config, &spec.runtime)?;
     tell_caller(engine, &mut runtime.env);
-    let prepared = prepare::prepare(engine, &run_dir, id, &spec, &runtime)?;
-    crate::failpoint!("start.after-bundle");
     let log_path = log_path(engine, id, &spec)?;
-    let conmon = conmon::find(&engine.config)?;
-    let exits = engine.state.exit_dir();
-    let launched = launch(&Launch {
-        id,
-        name: &spec.name,
-        log: log_target(&spec, &log_path),
-        terminal: spec.process.terminal,
-        stdin: spec.process.open_stdin,
-        leave_stdin_open: options.detached && spec.process.open_stdin,
-        timeout: spec.timeout,
-        exit_command: exit_command(engine, id),
-        cgroup_manager: manager(prepared.cgroup_manager),
-        no_pivot: engine.config.containers.engine.no_pivot_root == Some(true),
-        no_new_keyring: engine.config.containers.containers.keyring == Some(false),
-        sdnotify_socket: None,
-        preserved: options.preserved,
-        log_level: engine.config.overrides.log_level.as_deref().unwrap_or("error"),
-        stdio: options.stdio,
-        ..Launch::new(&conmon, &runtime, &run_dir, &exits)
+    let planned = network::plan(engine, &run_dir, id, &spec, &record.state.network)?;
+    let keep_restart_count = options.keep_restart_count;
+    let ((prepared, launched), mut endpoints) = network::make(engine, &run_dir, planned.as_ref(), |wait| {
+        let netns = planned.as_ref().and_then(network::Planned::netns);
+        let addresses = planned.as_ref().map(network::Planned::addresses).unwrap_or_default();
+        let prepared = prepare::prepare(engine, &run_dir, id, &spec, &runtime, netns, &addresses)?;
+        crate::failpoint!("start.after-bundle");
+        wait()?;
+        let starting =
+            Starting { engine, id, spec: &spec, run_dir: &run_dir, runtime: &runtime, log_path: &log_path };
+        let created = starting.create(&prepared, options)?;
+        Ok((prepared, created))
     })?;
     crate::failpoint!("start.after-launch");
     let state = &mut record.state;
+    if let Some(planned) = &planned {
+        if let Some(made) = network::make_late(engine, &run_dir, planned, launched.pid)? {
+            endpoints = made;
+        }
+        network::record(engine, &run_dir, id, &spec, planned, endpoints, state)?;
+    }
     process::boot_id().clone_into(&mut state.boot_id);
     state.status = Status::Starting;
     (state.pid, state.pid_start) = (launched.pid, launched.pid_start);
@@ -148,7 +145,7 @@ fn run(
         .and_then(|()| runtime.start(id, launched.pid, false))
         .map_err(|e| explained(engine, id, state, e))?;
     crate::failpoint!("start.after-start");
-    mark_running(locked, record, options.keep_restart_count)?;
+    mark_running(locked, record, keep_restart_count)?;
     if let Some(path) = prepared.compiled
         && let Err(e) = seccomp_cache::keep(&runtime, id, &path)
     {
@@ -175,6 +172,43 @@ fn explained(engine: &Engine, id: &str, state: &ContainerState, error: Error) ->
             _ => "the container's log may say why",
         }),
         _ => error,
+    }
+}
+
+/// A start with its bundle.
+struct Starting<'a> {
+    engine: &'a Engine,
+    id: &'a str,
+    spec: &'a ContainerSpec,
+    run_dir: &'a RunDir,
+    runtime: &'a Runtime,
+    log_path: &'a Path,
+}
+
+impl Starting<'_> {
+    /// Has conmon have the runtime create the process.
+    fn create(&self, prepared: &prepare::Prepared, options: StartOptions<'_>) -> Result<Launched> {
+        let (spec, config) = (self.spec, &self.engine.config);
+        let conmon = conmon::find(config)?;
+        let exits = self.engine.state.exit_dir();
+        launch(&Launch {
+            id: self.id,
+            name: &spec.name,
+            log: log_target(spec, self.log_path),
+            terminal: spec.process.terminal,
+            stdin: spec.process.open_stdin,
+            leave_stdin_open: options.detached && spec.process.open_stdin,
+            timeout: spec.timeout,
+            exit_command: exit_command(self.engine, self.id),
+            cgroup_manager: manager(prepared.cgroup_manager),
+            no_pivot: config.containers.engine.no_pivot_root == Some(true),
+            no_new_keyring: config.containers.containers.keyring == Some(false),
+            sdnotify_socket: None,
+            preserved: options.preserved,
+            log_level: config.overrides.log_level.as_deref().unwrap_or("error"),
+            stdio: options.stdio,
+            ..Launch::new(&conmon, self.runtime, self.run_dir, &exits)
+        })
     }
 }
 
@@ -255,6 +289,7 @@ fn exit_command(engine: &Engine, id: &str) -> Vec<OsString> {
     for (name, path) in [
         ("--tmpdir", &given.tmp_dir),
         ("--volumepath", &given.volume_path),
+        ("--network-config-dir", &given.network_config_dir),
         ("--conmon", &given.conmon),
         ("--imagestore", &given.image_store),
     ] {

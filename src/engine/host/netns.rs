@@ -23,6 +23,14 @@ pub fn create(path: &Path) -> Result<()> {
     made
 }
 
+/// Mounts the network namespace of the process `pid` on the file `path`, which is made.
+pub fn adopt(pid: u32, path: &Path) -> Result<()> {
+    File::create_new(path).map_err(|e| Error::io("create", path, e))?;
+    let namespace = format!("/proc/{pid}/ns/net");
+    bind(Some(namespace.as_str()), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .map_err(|e| Error::io("mount a network namespace on", path, e))
+}
+
 /// Unmounts and removes the file. The namespace goes when nothing runs in it any more. `false`: there was none.
 pub fn remove(path: &Path) -> Result<bool> {
     if is_mounted(path) {
@@ -47,6 +55,14 @@ pub fn within<T: Send>(path: &Path, act: impl FnOnce() -> Result<T> + Send) -> R
         setns(&namespace, CloneFlags::CLONE_NEWNET)
             .map_err(|e| Error::io("join the network namespace", path, e))?;
         act()
+    })
+}
+
+/// The names of all interfaces in the network namespace `path`.
+pub fn interfaces(path: &Path) -> Result<Vec<String>> {
+    within(path, || {
+        let found = nix::net::if_::if_nameindex().map_err(|e| Error::os("list network interfaces", e))?;
+        Ok(found.iter().map(|i| i.name().to_string_lossy().into_owned()).collect())
     })
 }
 

@@ -39,6 +39,14 @@ impl<'a> Spawn<'a> {
         spawn
     }
 
+    /// The child's `argv[0]`, instead of the program's path.
+    pub fn name(mut self, name: &str) -> Self {
+        if let Some(name) = self.c_string(name.as_bytes().to_vec()) {
+            self.args[0] = name;
+        }
+        self
+    }
+
     fn c_string(&mut self, text: Vec<u8>) -> Option<CString> {
         let text = CString::new(text).ok();
         self.bad |= text.is_none();

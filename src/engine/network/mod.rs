@@ -4,16 +4,31 @@
 //! both run as child processes and leave nothing but what a container's life needs. An ordinary user's bridges are in one
 //! network namespace of their own; their default network is pasta. Used by [`crate::engine::container`], which knows
 //! when a container begins and ends.
+//!
+//! ```text
+//! <run state>/netns/<id>                  a container's network namespace, mounted on a file
+//! <run state>/network/leases/…            addresses in use, see [`ipam`]
+//! <run state>/network/lock                held around netavark
+//! <run state>/network/aardvark-dns/…      netavark's files for aardvark-dns
+//! <run state>/run/<id>/network.json       what a container is connected to, see [`Connection`]
+//! <run state>/run/<id>/port-proxy         who keeps its published ports, see [`proxy`]
+//! ```
 
 mod change;
+mod connection;
 mod create;
 mod definitions;
+pub mod ipam;
+mod netavark;
 mod options;
 pub mod pasta;
+pub mod ports;
+pub mod proxy;
 mod record;
 mod surroundings;
 pub mod user_mode;
 
+pub use connection::{Connection, Member, Request, Site, Way, check, undo};
 pub use create::{NewNetwork, NewSubnet};
 pub use definitions::{DEFAULT_NETWORK, Networks};
 pub use record::{LeaseRange, Network, Route, Subnet};

@@ -29,7 +29,7 @@ pub fn complete(
     from_image(spec, image);
     image_volumes(spec, image)?;
     namespaces(spec, defaults)?;
-    super::network::complete(spec, defaults)?;
+    super::network::complete(spec, defaults, host)?;
     from_configuration(spec, defaults);
     spec.security.base_capabilities = Some(base_capabilities(spec, defaults, host)?);
     if spec.stop_signal.is_empty() {

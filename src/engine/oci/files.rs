@@ -5,15 +5,19 @@ use crate::engine::spec::{ContainerSpec, NamespaceMode, User};
 use crate::engine::{Error, Result};
 use std::fmt::Write as _;
 
-/// What the network (none, for now) contributes to the files.
+/// What the networks contribute to the files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     /// The container's own addresses; empty: loopback only.
     pub own: Vec<String>,
     /// The host as the container reaches it: `host-gateway`, `host.containers.internal`; empty: unknown.
     pub gateway: String,
-    /// Name servers of the networks.
+    /// Name servers that know the other containers' names, and ask `--dns` about others.
     pub name_servers: Vec<String>,
+    /// Name servers through which the host's own are reached; they stand in for the host's file.
+    pub forwarders: Vec<String>,
+    /// Search domains of the networks.
+    pub search: Vec<String>,
     /// The container shares the host's network: its loopback name servers work.
     pub host_network: bool,
 }
@@ -120,20 +124,22 @@ pub fn resolv_conf(spec: &ContainerSpec, host_file: &str, addresses: &Addresses)
         let rows = rows.map(|l| l.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         rows.filter(|w| w.first().is_some_and(|k| k == keyword)).map(|w| w[1..].to_vec()).collect()
     };
-    let mut servers: Vec<String> = if !spec.dns.is_empty() {
-        spec.dns.clone()
-    } else if !addresses.name_servers.is_empty() {
+    let mut servers: Vec<String> = if !addresses.name_servers.is_empty() {
         addresses.name_servers.clone()
+    } else if !spec.dns.is_empty() {
+        spec.dns.clone()
+    } else if !addresses.forwarders.is_empty() {
+        addresses.forwarders.clone()
     } else {
-        words("nameserver").into_iter().filter_map(|w| w.into_iter().next()).collect()
+        let listed = words("nameserver").into_iter().filter_map(|w| w.into_iter().next());
+        let reached = |s: &String| addresses.host_network || !(s.starts_with("127.") || s == "::1");
+        listed.filter(reached).collect()
     };
-    if spec.dns.is_empty() && !addresses.host_network {
-        servers.retain(|s| !s.starts_with("127.") && s != "::1");
-    }
     servers.dedup();
     let mut search = spec.dns_search.clone();
     if search.is_empty() {
-        search = words("search").pop().or_else(|| words("domain").pop()).unwrap_or_default();
+        search.clone_from(&addresses.search);
+        search.extend(words("search").pop().or_else(|| words("domain").pop()).unwrap_or_default());
     }
     search.retain(|s| s != ".");
     let mut options = spec.dns_options.clone();

@@ -1,14 +1,14 @@
 //! What a container's network becomes when its command line says nothing, and what does not fit it.
 
 use crate::engine::Result;
-use crate::engine::spec::{ContainerSpec, Defaults, NamespaceMode, NetworkRequest};
+use crate::engine::spec::{Attachment, ContainerSpec, Defaults, HostFacts, NamespaceMode, NetworkRequest};
 
 /// Decides the network's mode and drops the published ports of a container that has no network of its own, with docker's
-/// and podman's warning. `Private` stays: what the default network is depends on the host.
+/// and podman's warning. The default network is a bridge for root, and a user-mode network for everybody else.
 ///
 /// # Errors
 /// containers.conf's `netns` cannot be understood.
-pub(super) fn complete(spec: &mut ContainerSpec, defaults: &Defaults) -> Result<()> {
+pub(super) fn complete(spec: &mut ContainerSpec, defaults: &Defaults, host: &HostFacts) -> Result<()> {
     if spec.namespaces.network == NamespaceMode::Default {
         let request = NetworkRequest::parse("netns of containers.conf", &defaults.netns)?;
         spec.namespaces.network = match request.mode {
@@ -17,6 +17,18 @@ pub(super) fn complete(spec: &mut ContainerSpec, defaults: &Defaults) -> Result<
         };
         spec.network.attachments.extend(request.attachment);
         spec.network.options = request.options;
+    }
+    if spec.namespaces.network == NamespaceMode::Private {
+        // A container on networks by name is on bridges, whoever made it.
+        let bridge = !host.rootless || !spec.network.attachments.is_empty();
+        let word = if bridge { "bridge" } else { &defaults.rootless_network };
+        spec.namespaces.network = NamespaceMode::Network(word.to_owned());
+    }
+    if spec.namespaces.network == NamespaceMode::Network("bridge".to_owned())
+        && spec.network.attachments.is_empty()
+    {
+        let default = Attachment { network: "bridge".to_owned(), ..Attachment::default() };
+        spec.network.attachments.push(default);
     }
     let word = match spec.namespaces.network {
         NamespaceMode::Host => "host",
@@ -44,15 +56,18 @@ mod tests {
         spec.namespaces.network = mode;
         spec.network.ports = vec![PortMapping { container_port: 80, range: 1, ..PortMapping::default() }];
         spec.network.publish_all = true;
-        complete(&mut spec, &defaults).map(|()| spec)
+        complete(&mut spec, &defaults, &HostFacts::default()).map(|()| spec)
     }
 
     #[test]
     fn the_configuration_decides_what_the_command_line_left_open() {
         use NamespaceMode as M;
         let of = |netns| completed(M::Default, netns).unwrap();
-        assert_eq!(of("").namespaces.network, M::Private);
-        assert_eq!(of("private").namespaces.network, M::Private);
+        for netns in ["", "private"] {
+            let got = of(netns);
+            assert_eq!(got.namespaces.network, M::Network("bridge".into()));
+            assert_eq!(got.network.attachments[0].network, "bridge");
+        }
         assert_eq!(of("none").namespaces.network, M::None);
         let got = of("bridge:ip=10.1.0.2,interface_name=net0");
         assert_eq!(got.namespaces.network, M::Network("bridge".into()));

@@ -158,6 +158,8 @@ pub struct Defaults {
     pub userns: String,
     /// `netns`.
     pub netns: String,
+    /// An ordinary user's way out: `pasta` or `slirp4netns`.
+    pub rootless_network: String,
     /// `cgroups`.
     pub cgroups: String,
     /// `oom_score_adj`.
@@ -217,6 +219,7 @@ impl Default for Defaults {
             utsns: "private".to_owned(),
             userns: "host".to_owned(),
             netns: String::new(),
+            rootless_network: "pasta".to_owned(),
             cgroups: "enabled".to_owned(),
             oom_score_adj: None,
             no_labels: false,

@@ -84,6 +84,13 @@ pub enum UserNamespace {
     },
 }
 
+impl UserNamespace {
+    /// Whether the container gets a user namespace that nobody else made.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::KeepId { .. } | Self::NoMap | Self::Auto { .. } | Self::Mapped { .. })
+    }
+}
+
 /// One row of an ID map: `size` IDs from `container_id` inside are those from `host_id` outside. "Outside" is the
 /// engine's own user namespace, which for a rootless engine is the one its pause process keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -43,6 +43,13 @@ pub struct Attachment {
     pub options: BTreeMap<String, String>,
 }
 
+impl Attachment {
+    /// docker's `gw-priority`: the network with the greatest has the default route; 0 unless given.
+    pub fn gateway_priority(&self) -> i64 {
+        self.options.get("gw-priority").and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+}
+
 /// One `--publish`: `range` ports from `host_port` on lead to as many from `container_port` on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortMapping {
@@ -130,4 +137,6 @@ pub struct Endpoint {
     pub name_servers: Vec<IpAddr>,
     /// Search domains.
     pub search_domains: Vec<String>,
+    /// Where the host is reached, when that is not the gateway.
+    pub host_address: Option<IpAddr>,
 }

@@ -96,4 +96,6 @@ fn ended(state: &mut ContainerState, exit: Exit) {
     state.exit_code = exit.code;
     state.finished_at = exit.at.or(state.finished_at).or(state.started_at);
     state.mountpoint = PathBuf::new();
+    state.network.endpoints.clear();
+    state.network.ports.clear();
 }

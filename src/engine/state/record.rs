@@ -1,7 +1,7 @@
 //! A container's record: `state.json` as Rust, and the spec beside it, read when asked for.
 
 use super::{State, StoredSpec, World, observe, read_optional};
-use crate::engine::spec::{ContainerSpec, RestartPolicy};
+use crate::engine::spec::{ContainerSpec, NetworkState, RestartPolicy};
 use crate::engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -113,6 +113,8 @@ pub struct ContainerState {
     pub log_path: PathBuf,
     /// cgroup of the last start, as given to the runtime.
     pub cgroup_path: String,
+    /// Its networks, addresses and ports.
+    pub network: NetworkState,
 }
 
 /// A container as it is now.
