@@ -25,6 +25,7 @@ mod kit;
 mod layers;
 mod lifecycle;
 mod listing;
+mod network;
 mod oci;
 mod pull;
 mod rootless;

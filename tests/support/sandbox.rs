@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{Cmd, Missing, PATH, Pty, Registry, is_root, leaks, program, registry, root};
+use super::{Cmd, Host, Missing, PATH, Pty, Registry, is_root, leaks, program, registry, root};
 
 /// On whose behalf the tests run a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub struct Sandbox {
     uid: u32,
     gid: u32,
     user: String,
+    namespace: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -39,6 +40,13 @@ impl Sandbox {
         Ok(Sandbox::new(Who::User, uid, gid, user))
     }
 
+    /// From now on everything runs on that host. Images are pulled before, as the registry is on another.
+    /// The default network is the host's, not none.
+    pub fn move_to(&mut self, host: &Host) {
+        self.namespace = Some(host.namespace());
+        self.write("conf/containers.conf", self.common_conf());
+    }
+
     /// One of each, for what holds for both.
     pub fn both() -> Result<Vec<Sandbox>, Missing> {
         Ok(vec![Sandbox::root()?, Sandbox::user()?])
@@ -49,7 +57,7 @@ impl Sandbox {
         let parent =
             std::env::var_os("CORACLE_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
         let base = tempfile::Builder::new().prefix("ct.").rand_bytes(6).tempdir_in(parent).unwrap().keep();
-        let sandbox = Sandbox { who, base, uid, gid, user };
+        let sandbox = Sandbox { who, base, uid, gid, user, namespace: None };
         sandbox.mode(&sandbox.base, 0o755);
         for name in ["root", "run", "home", "xdg", "tmp", "net", "conf", "work", "bin"] {
             fs::create_dir(sandbox.path(name)).unwrap();
@@ -73,7 +81,7 @@ impl Sandbox {
         );
         sandbox.write("conf/containers.conf", sandbox.containers_conf());
         // podman 4.3 asks for ulimits that the host may not grant.
-        let podman = "\n[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n";
+        let podman = "default_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n";
         sandbox.write("conf/podman.conf", sandbox.containers_conf() + podman);
         for name in ["policy.json", "registries.conf"] {
             sandbox.write(format!("home/.config/containers/{name}"), sandbox.read(format!("conf/{name}")));
@@ -81,7 +89,12 @@ impl Sandbox {
         sandbox
     }
 
+    /// Most tests are not about networks: their containers have none, which is quicker and leaves the host alone.
     fn containers_conf(&self) -> String {
+        self.common_conf() + "[containers]\nnetns = \"none\"\n"
+    }
+
+    fn common_conf(&self) -> String {
         format!(
             "[engine]\ntmp_dir = {:?}\nevents_logger = \"file\"\ncgroup_manager = \"cgroupfs\"\n\
              [network]\nnetwork_config_dir = {:?}\n",
@@ -157,6 +170,10 @@ impl Sandbox {
     /// Any program, as the sandbox's user, in its `work` directory, with the sandbox's environment and no other.
     pub fn command<S: Into<OsString>>(&self, argv: impl IntoIterator<Item = S>) -> Cmd {
         let mut full: Vec<OsString> = Vec::new();
+        if let Some(namespace) = &self.namespace {
+            full.push(program("nsenter").expect("util-linux").into());
+            full.push(format!("--net={}", namespace.display()).into());
+        }
         if self.who == Who::User && is_root() {
             full.push(program("setpriv").expect("util-linux").into());
             for word in ["--reuid", &self.user, "--regid", &self.gid.to_string()] {

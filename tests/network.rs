@@ -1,0 +1,157 @@
+//! Containers on bridges, with real packets between namespaces that stand for hosts.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use crate::support::{Host, Lan, Missing, Sandbox, require};
+
+/// A sandbox on the host of a link, with a busybox; and what is on that host.
+fn on_a_host() -> Result<(Lan, Sandbox, String), Missing> {
+    on_a_host_with("lab/busybox")
+}
+
+fn on_a_host_with(image: &str) -> Result<(Lan, Sandbox, String), Missing> {
+    let lan = Lan::new()?;
+    let mut sandbox = Sandbox::root()?;
+    sandbox.pull(image);
+    sandbox.move_to(&lan.host);
+    let before = lan.host.state();
+    Ok((lan, sandbox, before))
+}
+
+/// A web server that says `text` and logs its clients.
+fn serve(sandbox: &Sandbox, name: &str, flags: &[&str], text: &str) {
+    let script = format!("mkdir -p /www; echo {text} >/www/index.html; exec httpd -f -v -p 80 -h /www");
+    let mut argv = vec!["run", "-d", "--name", name];
+    argv.extend(flags);
+    argv.extend(["lab/busybox", "sh", "-c", &script]);
+    sandbox.coracle(argv).ok();
+}
+
+/// What an HTTP server says, tried for a few seconds.
+#[track_caller]
+fn get(host: &Host, url: &str) -> String {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let output = host.command(&["curl", "-sS", "--max-time", "3", url]).output().unwrap();
+        if output.status.success() {
+            return String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        }
+        assert!(Instant::now() < end, "{url}: {}", String::from_utf8_lossy(&output.stderr));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_published_port_answers_everywhere_and_nothing_is_left() {
+    let (lan, sandbox, before) = require!(on_a_host());
+    serve(&sandbox, "web", &["-p", "8080:80"], "hello");
+    for address in ["127.0.0.1", "[::1]", &lan.host.ipv4, &format!("[{}]", lan.host.ipv6)] {
+        assert_eq!(get(&lan.host, &format!("http://{address}:8080/")), "hello", "{address} from the host");
+    }
+    assert_eq!(get(&lan.client, &format!("http://{}:8080/", lan.host.ipv4)), "hello");
+    assert_eq!(get(&lan.client, &format!("http://[{}]:8080/", lan.host.ipv6)), "hello");
+    sandbox.coracle(["logs", "web"]).ok().stderr_has(&lan.client.ipv4);
+    sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
+    assert_eq!(lan.host.state(), before);
+}
+
+#[test]
+fn a_port_in_use_is_told_before_anything_is_made() {
+    let (_lan, sandbox, _) = require!(on_a_host());
+    serve(&sandbox, "web", &["-p", "8080:80"], "one");
+    let refused = sandbox.coracle(["run", "--name", "other", "-p", "8080:80", "lab/busybox", "true"]);
+    refused.fails(125).stderr_has("address already in use").stderr_has("container web publishes it");
+    // As a range gives a choice, the next one is taken.
+    serve(&sandbox, "third", &["-p", "8080-8089:80"], "three");
+    sandbox.coracle(["rm", "-f", "-t", "0", "web", "third", "other"]).run();
+}
+
+#[test]
+fn containers_reach_each_other_the_host_and_the_world() {
+    let (lan, sandbox, before) = require!(on_a_host());
+    serve(&sandbox, "web", &[], "inside");
+    let address = sandbox.coracle(["exec", "web", "hostname", "-i"]).ok().text().trim().to_owned();
+    sandbox
+        .coracle(["run", "--rm", "lab/busybox", "wget", "-qO-", &format!("http://{address}/")])
+        .ok()
+        .stdout_is("inside");
+    assert_eq!(get(&lan.host, &format!("http://{address}/")), "inside");
+    // A server on the host, and one elsewhere, which sees the host's address.
+    for (host, url) in [
+        (&lan.host, "http://host.docker.internal:9000/".to_owned()),
+        (&lan.client, format!("http://{}:9000/", lan.client.ipv4)),
+    ] {
+        let mut server = host
+            .command(&["busybox", "httpd", "-f", "-p", "9000", "-h", "/usr/share/doc/base-files"])
+            .spawn()
+            .unwrap();
+        assert!(!get(host, "http://127.0.0.1:9000/README").is_empty());
+        let fetched =
+            sandbox.coracle(["run", "--rm", "lab/busybox", "wget", "-qO-", &format!("{url}README")]);
+        let outcome = fetched.run();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        assert_eq!(outcome.exit_code(), 0, "{url}: {outcome}");
+    }
+    sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
+    assert_eq!(lan.host.state(), before);
+}
+
+/// What a UDP server answers to `message`, tried for a few seconds.
+#[track_caller]
+fn ask(host: &Host, server: &str, message: &str) -> String {
+    let end = Instant::now() + Duration::from_secs(10);
+    host.enter(|| {
+        let server: SocketAddr = server.parse().unwrap();
+        let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+        let socket = UdpSocket::bind(any).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        socket.connect(server).unwrap();
+        let mut buffer = [0; 512];
+        loop {
+            let _ = socket.send(message.as_bytes());
+            if let Ok(size) = socket.recv(&mut buffer) {
+                return String::from_utf8_lossy(&buffer[..size]).into_owned();
+            }
+            assert!(Instant::now() < end, "{server} does not answer");
+        }
+    })
+}
+
+#[test]
+fn udp_is_published_too() {
+    let (lan, sandbox, before) = require!(on_a_host_with("lab/debian"));
+    let echo =
+        "use IO::Socket::INET; my $s = IO::Socket::INET->new(Proto => 'udp', LocalPort => 53) or die $!;
+        while (defined $s->recv(my $m, 512)) { $s->send($m) }";
+    let run = ["run", "-d", "--name", "echo", "-p", "5353:53/udp", "lab/debian", "perl", "-e", echo];
+    sandbox.coracle(run).ok();
+    for server in [format!("{}:5353", lan.host.ipv4), format!("[{}]:5353", lan.host.ipv6)] {
+        assert_eq!(ask(&lan.client, &server, "over-udp"), "over-udp", "{server}");
+    }
+    for server in ["127.0.0.1:5353", "[::1]:5353"] {
+        assert_eq!(ask(&lan.host, server, "from-here"), "from-here", "{server}");
+    }
+    sandbox.coracle(["rm", "-f", "-t", "0", "echo"]).ok();
+    assert_eq!(lan.host.state(), before);
+}
+
+#[test]
+fn a_killed_command_leaves_no_rule_that_catches_a_later_container() {
+    let (lan, sandbox, before) = require!(on_a_host());
+    for point in
+        ["network.after-plan", "network.after-namespace", "network.after-proxy", "network.after-setup"]
+    {
+        let killed = sandbox
+            .coracle(["run", "-d", "--name", "lost", "-p", "8080:80", "lab/busybox", "sleep", "600"])
+            .env("CORACLE_FAILPOINT", point);
+        assert_ne!(killed.run().exit_code(), 0, "{point} was not reached");
+        // The port and the name are free for the next one.
+        sandbox.coracle(["rm", "-f", "-t", "0", "--ignore", "lost"]).ok();
+        serve(&sandbox, "web", &["-p", "8080:80"], point);
+        assert_eq!(get(&lan.client, &format!("http://{}:8080/", lan.host.ipv4)), point);
+        sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
+        assert_eq!(lan.host.state(), before, "{point}");
+    }
+}
