@@ -41,7 +41,10 @@ fn the_command_line() {
                 125,
                 &["unknown flag", "did you mean", "--network"],
             ),
-            (&["run"], 125, &[]),
+            (&["run"], 125, &["an argument is missing: IMAGE"]),
+            (&["tag", "x"], 125, &["an argument is missing: NAME", "coracle tag <IMAGE> <NAME>..."]),
+            (&["ps", "x"], 125, &["unexpected argument: x"]),
+            (&["help", "nope"], 1, &["unknown help topic: nope"]),
             (&["stop"], 1, &["at least one"]),
             (&["rm", "--link", "x"], 1, &["--link: links between containers"]),
             (&["start", "--checkpoint", "one", "x"], 1, &["--checkpoint: checkpoints are not supported yet"]),
@@ -50,6 +53,23 @@ fn the_command_line() {
             (&["-H", "tcp://example.org:2375", "ps"], 1, &["tcp://example.org:2375"]),
         ],
     );
+}
+
+#[test]
+fn help_and_version_are_asked_for_in_several_ways() {
+    let sandbox = require!(Sandbox::user());
+    for words in [&["help", "container", "rm"][..], &["container", "rm", "--help"]] {
+        sandbox.coracle(words.iter().copied()).ok().stdout_has("Usage: coracle container rm ");
+    }
+    for words in [&["help"][..], &["--help"]] {
+        sandbox.coracle(words.iter().copied()).ok().stdout_has("  pull        Pull images from a registry\n");
+    }
+    // Without a command, too, flags and commands are shown as they are documented.
+    let bare = sandbox.bare([] as [&str; 0]).fails(125);
+    bare.stderr_has("  pull        Pull images from a registry\n").stderr_lacks("[default: false]");
+    for word in ["-v", "--version"] {
+        sandbox.bare([word]).ok().stdout_is(&format!("coracle version {}", env!("CARGO_PKG_VERSION")));
+    }
 }
 
 #[test]

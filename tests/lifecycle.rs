@@ -71,6 +71,9 @@ fn names_are_unique_and_prefixes_unambiguous() {
         }
         sandbox.coracle(["stop", "nope"]).fails(1).stderr_has("No such container: nope");
         sandbox.coracle(["create", "--name", "a b", IMAGE]).fails(125).stderr_has("invalid container name");
+        // What a script's empty variable gives.
+        let unnamed = sandbox.coracle(["create", "--name", "", IMAGE]).ok();
+        sandbox.coracle(["rm", unnamed.text().trim()]).ok();
         let replaced = sandbox.coracle(["run", "-d", "--replace", "--name", "web", IMAGE, "sleep", "9"]).ok();
         assert_ne!(replaced.text(), id);
         sandbox.coracle(["container", "exists", &id]).fails(1);

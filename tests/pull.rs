@@ -138,6 +138,17 @@ fn every_compression_and_shape_of_layer_is_unpacked() {
     assert_eq!(ids(&sandbox).len(), 4);
 }
 
+/// `docker pull b` means docker.io/library/b, even where some image's ID begins with a b.
+#[test]
+fn the_beginning_of_an_id_is_a_name_to_the_registry() {
+    let sandbox = require!(Sandbox::user());
+    sandbox.pull("lab/busybox");
+    let id = sandbox.coracle(["images", "-q", "--no-trunc"]).ok().text().trim().replace("sha256:", "");
+    sandbox.coracle(["pull", &id[..2]]).fails(1).stderr_has("not found").stderr_lacks("by ID");
+    sandbox.coracle(["pull", &id]).fails(1).stderr_has("referred to by ID");
+    sandbox.coracle(["run", "--rm", "--network", "none", &id[..2], "true"]).ok();
+}
+
 #[test]
 fn policies_decide_whether_the_registry_is_asked() {
     let sandbox = require!(Sandbox::user());

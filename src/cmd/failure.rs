@@ -38,8 +38,13 @@ fn is_broken_pipe(error: &Error) -> bool {
 /// Help and version on standard output; anything else as an error with the closest name that exists.
 pub fn clap_error(error: &clap::Error) -> ExitCode {
     match error.kind() {
-        ClapKind::DisplayHelp | ClapKind::DisplayVersion => {
+        ClapKind::DisplayHelp => {
             let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        // As docker and podman word it.
+        ClapKind::DisplayVersion => {
+            let _ = writeln!(std::io::stdout(), "coracle version {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
         ClapKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -66,10 +71,19 @@ fn usage_error(error: &clap::Error) -> Error {
             mistyped_command(&text(ContextKind::InvalidSubcommand).unwrap_or_default())
                 .or_else(|| text(ContextKind::SuggestedSubcommand)),
         ),
-        ClapKind::UnknownArgument => (
-            format!("unknown flag: {}", text(ContextKind::InvalidArg).unwrap_or_default()),
-            text(ContextKind::SuggestedArg),
-        ),
+        ClapKind::UnknownArgument => {
+            let word = text(ContextKind::InvalidArg).unwrap_or_default();
+            let what = if word.starts_with('-') { "unknown flag" } else { "unexpected argument" };
+            (format!("{what}: {word}"), text(ContextKind::SuggestedArg))
+        }
+        ClapKind::MissingRequiredArgument => {
+            let name = text(ContextKind::InvalidArg).unwrap_or_default();
+            let name = name.split(' ').next().unwrap_or_default();
+            let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+            let usage = usage.trim().trim_start_matches("Usage: ").to_owned();
+            return Error::invalid(format!("an argument is missing: {}", name.replace(['<', '>'], "")))
+                .with_hint(usage);
+        }
         _ => (first_sentence(&error.to_string()), text(ContextKind::SuggestedValue)),
     };
     let hint = match suggestion {

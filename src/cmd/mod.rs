@@ -49,7 +49,8 @@ impl Exit {
     max_term_width = 100,
     subcommand_required = true,
     arg_required_else_help = true,
-    disable_version_flag = true
+    disable_version_flag = true,
+    next_display_order = None
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -69,12 +70,13 @@ enum Command {
     Create(Later<container::create::CreateArgs>),
     Completion(Later<system::completion::CompletionArgs>),
     Exec(Later<container::exec::ExecArgs>),
+    Help(Later<system::help::HelpArgs>),
     Logs(Later<container::logs::LogsArgs>),
     /// Work with containers
-    #[command(subcommand)]
+    #[command(subcommand, next_display_order = None)]
     Container(container::ContainerCommand),
     /// Work with images
-    #[command(subcommand)]
+    #[command(subcommand, next_display_order = None)]
     Image(image::ImageCommand),
     Images(Later<image::images::ImagesArgs>),
     Info(Later<system::info::InfoArgs>),
@@ -106,6 +108,7 @@ impl Command {
             Self::Create(args) => container::create::run(cx, args.0),
             Self::Completion(args) => system::completion::run(cx, args.0),
             Self::Exec(args) => container::exec::run(cx, args.0),
+            Self::Help(args) => system::help::run(cx, args.0),
             Self::Logs(args) => container::logs::run(cx, args.0),
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
@@ -180,7 +183,8 @@ pub fn main() -> ExitCode {
 
 /// Help is shown from the definitions themselves, where flags have no optional values.
 fn with_plain_help(error: clap::Error) -> clap::Error {
-    if error.kind() != clap::error::ErrorKind::DisplayHelp {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand};
+    if !matches!(error.kind(), DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand) {
         return error;
     }
     command()

@@ -65,7 +65,7 @@ pub struct LifeArgs {
 
 impl LifeArgs {
     pub(super) fn apply(&self, spec: &mut ContainerSpec, inputs: &Inputs<'_>) -> Result<()> {
-        if let Some(name) = &self.name {
+        if let Some(name) = self.name.as_deref().filter(|name| !name.is_empty()) {
             spec.name = container_name(name)?;
         }
         if self.replace && self.name.as_deref().is_none_or(str::is_empty) {

@@ -1,6 +1,7 @@
 //! Commands about the engine itself.
 
 pub mod completion;
+pub mod help;
 pub mod info;
 pub mod inspect;
 pub mod unshare;

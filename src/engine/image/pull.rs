@@ -35,6 +35,8 @@ pub fn pull(engine: &Engine, request: &PullRequest, progress: &dyn Progress) -> 
         Err(e) => return Err(e),
     };
     let by_id = request.name.starts_with("sha256:") || is_identifier(&request.name);
+    // What happens to begin an ID here is a name to whoever wants it from a registry.
+    let here = here.filter(|found| by_id || found.name.is_some() || request.policy != PullPolicy::Always);
     if let Some(found) = &here
         && (found.name.is_none() || by_id)
     {
