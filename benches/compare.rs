@@ -23,7 +23,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{Image, Sandbox, Who, cgroups, program, registry};
+use support::{Image, Lan, Sandbox, Who, cgroups, program, registry};
 
 fn main() {
     let mut arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -211,6 +211,10 @@ impl Benchmark {
                 vec![Box::new(|| pair(&self.coracle)), Box::new(|| pair(&self.podman))],
             );
         }
+        if table.wants("network") && support::is_root() {
+            let lan = Lan::new().unwrap_or_else(|missing| panic!("needs {}", missing.0));
+            lan.host.enter(|| self.networks(table));
+        }
         if table.wants("exec") {
             let start = ["run", "-d", "--network", "none"];
             for (tool, name) in [(&self.coracle, "own"), (&self.podman, "foreign")] {
@@ -294,6 +298,43 @@ impl Benchmark {
                 let text = |used: &[[f64; 3]]| format!("{:.2}", best(used, index) / scale);
                 table.note(&name(&format!("pull of 600 MB, {what}")), &text(own), &text(podman));
             }
+        }
+    }
+
+    /// On a host of their own: each tool's default network, alone and with 50 containers on it.
+    fn networks(&self, table: &mut Table) {
+        let (who, own, theirs) = match self.sandbox.who {
+            Who::Root => ("root", "bridge", "podman"),
+            Who::User => ("rootless", "pasta", "slirp4netns"),
+        };
+        let line = |tool: &[OsString], network: &str, flags: &[&str], command: &[&str]| {
+            let mut argv = line(tool, &["run", "--network", network]);
+            argv.extend(flags.iter().chain(&["lab/busybox"]).chain(command).map(OsString::from));
+            argv
+        };
+        let once = |table: &mut Table, what: &str, rounds: usize, flags: &[&str]| {
+            table.row(
+                &format!("network: {what}, {who}"),
+                rounds,
+                vec![
+                    Box::new(|| self.time(&line(&self.coracle, own, flags, &["true"]))),
+                    Box::new(|| self.time(&line(&self.podman, theirs, flags, &["true"]))),
+                ],
+            );
+        };
+        once(table, "run --rm", table.rounds, &["--rm"]);
+        once(table, "run --rm -p", table.rounds, &["--rm", "-p", "18080:80"]);
+        if self.sandbox.who == Who::User {
+            return;
+        }
+        for number in 0..50 {
+            for (tool, network, name) in [(&self.coracle, own, "own"), (&self.podman, theirs, "foreign")] {
+                self.time(&line(tool, network, &["-d", "--name", &format!("{name}{number}")], &["sleep", "1000"]));
+            }
+        }
+        once(table, "run --rm, 50 there", table.rounds.div_ceil(3), &["--rm"]);
+        for tool in [&self.coracle, &self.podman] {
+            self.time(&crate::line(tool, &["rm", "-f", "-t", "0", "--all"]));
         }
     }
 

@@ -10,7 +10,8 @@ use crate::support::{Cmd, Sandbox, require};
 /// Points that a plain series of commands does not come by, and why.
 const ELSEWHERE: &[(&str, &str)] = &[];
 
-fn points() -> BTreeSet<String> {
+/// Every crash point in the source; those of `network.` need networks and are visited by their own tests.
+pub fn points() -> BTreeSet<String> {
     let pattern = regex::Regex::new(r#"failpoint!\("([^"]+)"\)"#).unwrap();
     let mut found = BTreeSet::new();
     let mut queue = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -108,7 +109,7 @@ fn visit_all(sandbox: Sandbox) {
     sandbox.pull("lab/busybox");
     sandbox.coracle(["run", "-d", "--name", "first", "lab/busybox", "sleep", "1000"]).ok();
     let mut never = Vec::new();
-    for point in points() {
+    for point in points().into_iter().filter(|point| !point.starts_with("network.")) {
         if !visit(&sandbox, &point) && !ELSEWHERE.iter().any(|(name, _)| *name == point) {
             never.push(point);
         } else {
