@@ -329,7 +329,12 @@ impl Benchmark {
         }
         for number in 0..50 {
             for (tool, network, name) in [(&self.coracle, own, "own"), (&self.podman, theirs, "foreign")] {
-                self.time(&line(tool, network, &["-d", "--name", &format!("{name}{number}")], &["sleep", "1000"]));
+                self.time(&line(
+                    tool,
+                    network,
+                    &["-d", "--name", &format!("{name}{number}")],
+                    &["sleep", "1000"],
+                ));
             }
         }
         once(table, "run --rm, 50 there", table.rounds.div_ceil(3), &["--rm"]);

@@ -25,7 +25,7 @@ pub struct CreateArgs {
 /// Creates it.
 pub fn run(cx: &Context, args: CreateArgs) -> Result<Exit> {
     let spec = spec(cx, &args.flags, None, &args.argv)?;
-    let id = make(cx, &args.flags, spec)?;
+    let id = make(cx, &args.flags, spec, false)?;
     cx.println(id)?;
     Ok(Exit::OK)
 }

@@ -27,14 +27,14 @@ pub fn spec(
     Ok(spec)
 }
 
-/// Obtains the image, makes the container, writes the ID file; returns the ID.
-pub fn make(cx: &Context, flags: &CreateFlags, mut spec: ContainerSpec) -> Result<String> {
+/// Obtains the image, makes the container, which `starts` at once or not, writes the ID file; returns the ID.
+pub fn make(cx: &Context, flags: &CreateFlags, mut spec: ContainerSpec, starts: bool) -> Result<String> {
     let engine = cx.engine()?;
     let id_file = flags.life.cidfile.as_deref().map(IdFile::claim).transpose()?;
     if spec.image.rootfs.is_none() {
         obtain(engine, flags, &mut spec)?;
     }
-    let id = create(engine, CreateRequest { spec, replace: flags.life.replace })?;
+    let id = create(engine, CreateRequest { spec, replace: flags.life.replace, starts })?;
     if let Some(id_file) = id_file {
         id_file.write(&id)?;
     }

@@ -40,7 +40,7 @@ pub fn run(cx: &Context, args: RunArgs) -> Result<Exit> {
     if terminal && args.flags.process.interactive && !args.run.detach && !cx.stdin_is_terminal() {
         tracing::warn!("the input device is not a TTY: --tty and --interactive may not work as expected");
     }
-    let id = make(cx, &args.flags, spec)?;
+    let id = make(cx, &args.flags, spec, true)?;
     let options = StartOptions { preserved, ..StartOptions::default() };
     let result = if args.run.detach {
         let stdio = passthrough.then(|| [stdin(), stdout(), stderr()]);

@@ -20,6 +20,8 @@ pub struct CreateRequest {
     pub spec: ContainerSpec,
     /// `--replace`: a container of that name is removed first.
     pub replace: bool,
+    /// It is started right away, so ports that are taken are told before anything is made.
+    pub starts: bool,
 }
 
 /// Makes a container and returns its ID.
@@ -27,7 +29,7 @@ pub struct CreateRequest {
 /// # Errors
 /// [`ErrorKind::Conflict`] when the name is taken; whatever of the request is invalid.
 pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
-    let CreateRequest { mut spec, replace } = request;
+    let CreateRequest { mut spec, replace, starts } = request;
     // What a killed command left keeps images and names in use.
     if let Err(e) = remove::repair(engine) {
         tracing::debug!("repair: {e}");
@@ -49,6 +51,9 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
     settle_auto_userns(engine, &mut spec, &host)?;
     if replace && !spec.name.is_empty() {
         replace_old(engine, &spec.name)?;
+    }
+    if starts {
+        network::check_ports(engine, &spec)?;
     }
     volumes::name_anonymous(&mut spec)?;
     let created = jiff::Timestamp::now();

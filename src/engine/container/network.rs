@@ -44,6 +44,15 @@ pub(super) fn resolve(engine: &Engine, spec: &mut ContainerSpec) -> Result<()> {
     with_site(engine, |site| network::check(site, &spec.network.attachments))
 }
 
+/// Whether the ports that a start would publish are free now.
+///
+/// # Errors
+/// [`ErrorKind::InUse`] names the port, and the container that has it.
+pub(super) fn check_ports(engine: &Engine, spec: &ContainerSpec) -> Result<()> {
+    let ports = if way(spec).is_some() { published(spec) } else { return Ok(()) };
+    network::ports::hold(&ports).map(drop).map_err(|e| name_holder(engine, e, "", &ports))
+}
+
 /// What a start is going to make.
 pub(super) struct Planned {
     connection: Connection,
