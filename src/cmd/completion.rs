@@ -6,6 +6,7 @@
 use super::context::Context;
 use super::globals::Globals;
 use super::{command, command_for};
+use crate::engine::network::Networks;
 use crate::engine::state::Status;
 use crate::engine::{Engine, Error, Result};
 use clap::{Arg, FromArgMatches, ValueHint};
@@ -68,6 +69,9 @@ fn with_completer(command: &str, arg: Arg) -> Arg {
     let positional = arg.is_positional();
     let completer = match () {
         () if is("CONTAINER") => ArgValueCompleter::new(Names(Kind::Containers)),
+        () if is("NETWORK") => ArgValueCompleter::new(Names(Kind::Networks)),
+        // A new network's name is nobody's yet.
+        () if positional && is("NAME") && command == "create" => return arg,
         () if is("ARGV") && command == "exec" => ArgValueCompleter::new(Names(Kind::Containers)),
         () if positional && (is("IMAGE") || is("REPOSITORY") || is("ARGV")) => {
             ArgValueCompleter::new(Names(Kind::Images))
@@ -85,6 +89,7 @@ fn with_completer(command: &str, arg: Arg) -> Arg {
 enum Kind {
     Containers,
     Images,
+    Networks,
     Both,
 }
 
@@ -126,11 +131,14 @@ fn names(kind: Kind, current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(cx) = context() else { return Vec::new() };
     let Ok(engine) = cx.engine() else { return Vec::new() };
     let mut found = Vec::new();
-    if kind != Kind::Images {
+    if matches!(kind, Kind::Containers | Kind::Both) {
         found.extend(containers(engine, prefix));
     }
-    if kind != Kind::Containers {
+    if matches!(kind, Kind::Images | Kind::Both) {
         found.extend(images(engine, prefix));
+    }
+    if matches!(kind, Kind::Networks | Kind::Both) {
+        found.extend(networks(engine, prefix));
     }
     found
 }
@@ -150,6 +158,12 @@ fn containers(engine: &Engine, prefix: &str) -> Vec<CompletionCandidate> {
         found.extend(shown.map(|text| CompletionCandidate::new(text).help(Some(help.into()))));
     }
     found
+}
+
+fn networks(engine: &Engine, prefix: &str) -> Vec<CompletionCandidate> {
+    let all = Networks::open(&engine.config).list().unwrap_or_default();
+    let matching = all.into_iter().filter(|n| n.name.starts_with(prefix));
+    matching.map(|n| CompletionCandidate::new(n.name).help(Some(n.driver.into()))).collect()
 }
 
 /// Full names, their tails (`debian` of `docker.io/library/debian`) and, once begun, IDs.

@@ -14,6 +14,7 @@ pub mod globals;
 pub mod image;
 pub mod later;
 pub mod logging;
+pub mod network;
 pub mod suggest;
 pub mod switches;
 pub mod system;
@@ -81,6 +82,10 @@ enum Command {
     Images(Later<image::images::ImagesArgs>),
     Info(Later<system::info::InfoArgs>),
     Inspect(Later<system::inspect::InspectArgs>),
+    /// Work with networks
+    #[command(subcommand)]
+    Network(network::NetworkCommand),
+    Port(Later<container::port::PortArgs>),
     #[command(visible_alias = "list")]
     Ps(Later<container::ps::PsArgs>),
     Pull(Later<image::pull::PullArgs>),
@@ -114,6 +119,8 @@ impl Command {
             Self::Image(command) => command.run(cx),
             Self::Images(args) => image::images::run(cx, args.0),
             Self::Inspect(args) => system::inspect::run(cx, args.0),
+            Self::Network(command) => command.run(cx),
+            Self::Port(args) => container::port::run(cx, args.0),
             Self::Ps(args) => container::ps::run(cx, args.0),
             Self::Info(args) => system::info::run(cx, args.0),
             Self::Pull(args) => image::pull::run(cx, args.0),

@@ -10,6 +10,8 @@ pub mod inspect;
 pub mod kill;
 pub mod logs;
 pub mod making;
+pub mod port;
+pub mod ports;
 pub mod prune;
 pub mod ps;
 pub mod restart;
@@ -42,6 +44,7 @@ pub enum ContainerCommand {
     Kill(Later<kill::KillArgs>),
     #[command(visible_aliases = ["list", "ps"])]
     Ls(Later<ps::PsArgs>),
+    Port(Later<port::PortArgs>),
     Prune(Later<prune::PruneArgs>),
     Restart(Later<restart::RestartArgs>),
     #[command(visible_alias = "remove")]
@@ -65,6 +68,7 @@ impl ContainerCommand {
             Self::Inspect(args) => inspect::run(cx, args.0),
             Self::Ls(args) => ps::run(cx, args.0),
             Self::Kill(args) => kill::run(cx, args.0),
+            Self::Port(args) => port::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),
             Self::Restart(args) => restart::run(cx, args.0),
             Self::Rm(args) => rm::run(cx, args.0),

@@ -33,28 +33,39 @@ impl LabelArgs {
     }
 }
 
+/// The labels of a command that reads none from files.
+///
+/// # Errors
+/// A name is empty.
+pub fn given(labels: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut out = BTreeMap::new();
+    labels.iter().try_for_each(|label| insert(&mut out, label))?;
+    Ok(out)
+}
+
+fn insert(out: &mut BTreeMap<String, String>, entry: &str) -> Result<()> {
+    let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+    if name.is_empty() {
+        return Err(Error::invalid(format!("invalid --label {entry:?}: the name is empty")));
+    }
+    out.insert(name.to_owned(), value.to_owned());
+    Ok(())
+}
+
 /// Labels of files first, so that the command line wins.
 ///
 /// # Errors
 /// A file cannot be read or is malformed, or a name is empty.
 pub fn labels(given: &[String], files: &[String], inputs: &Inputs<'_>) -> Result<BTreeMap<String, String>> {
     let mut out = BTreeMap::new();
-    let mut insert = |entry: &str| {
-        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        if name.is_empty() {
-            return Err(Error::invalid(format!("invalid --label {entry:?}: the name is empty")));
-        }
-        out.insert(name.to_owned(), value.to_owned());
-        Ok(())
-    };
     for file in files {
         let text = (inputs.read)(&inputs.env.cwd.join(file))?;
         for line in key_value_lines("--label-file", file, &text)? {
-            insert(line)?;
+            insert(&mut out, line)?;
         }
     }
     for entry in given {
-        insert(entry)?;
+        insert(&mut out, entry)?;
     }
     Ok(out)
 }

@@ -16,10 +16,12 @@ pub mod logging;
 pub mod mounts;
 pub mod namespaces;
 pub mod network;
+pub mod place;
 pub mod ports;
 pub mod process;
 pub mod resources;
 pub mod security;
+pub mod subnets;
 pub mod values;
 
 pub use create::{CreateFlags, RunFlags};

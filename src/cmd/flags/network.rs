@@ -306,7 +306,7 @@ impl NetworkArgs {
 }
 
 /// An IP address; `v6` says of which family.
-fn address(flag: &str, text: &str, v6: Option<bool>) -> Result<IpAddr> {
+pub(super) fn address(flag: &str, text: &str, v6: Option<bool>) -> Result<IpAddr> {
     let ip: Option<IpAddr> = text.trim().parse().ok();
     ip.filter(|ip| v6.is_none_or(|v6| ip.is_ipv6() == v6)).ok_or_else(|| {
         let kind = v6.map_or("IP", |v6| if v6 { "IPv6" } else { "IPv4" });

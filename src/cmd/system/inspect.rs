@@ -2,7 +2,7 @@
 
 use crate::cmd::format::listing::unescape;
 use crate::cmd::format::template::{self, List, Template, Value};
-use crate::cmd::{Context, Exit, container, image};
+use crate::cmd::{Context, Exit, container, image, network};
 use crate::engine::{Error, Result};
 use clap::{Args, ValueEnum};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use std::rc::Rc;
 /// One object's data, for JSON and for templates.
 pub type Inspected = Value;
 
-/// Show everything about containers and images
+/// Show everything about containers, images and networks
 #[derive(Args, Clone, Debug)]
 pub struct InspectArgs {
     /// A Go template
@@ -44,8 +44,8 @@ enum Kind {
 
 /// Inspects.
 pub fn run(cx: &Context, args: InspectArgs) -> Result<Exit> {
-    if !matches!(args.kind, Kind::All | Kind::Container | Kind::Image) {
-        return Err(Error::unsupported("only containers and images can be inspected yet"));
+    if matches!(args.kind, Kind::Volume | Kind::Pod) {
+        return Err(Error::unsupported("only containers, images and networks can be inspected yet"));
     }
     let engine = cx.engine()?;
     let names = match args.latest {
@@ -53,19 +53,25 @@ pub fn run(cx: &Context, args: InspectArgs) -> Result<Exit> {
         false => args.names,
     };
     show(cx, args.format.as_deref(), &names, |name| {
-        if args.kind != Kind::Image
+        if matches!(args.kind, Kind::All | Kind::Container)
             && let Some(found) = container::inspect::inspect(engine, name, args.size)?
         {
             return Ok(found);
         }
-        if args.kind != Kind::Container
+        if matches!(args.kind, Kind::All | Kind::Image)
             && let Some(found) = image::inspect::inspect(engine, name)?
+        {
+            return Ok(found);
+        }
+        if matches!(args.kind, Kind::All | Kind::Network)
+            && let Some(found) = network::inspect::inspect(engine, name)?
         {
             return Ok(found);
         }
         Err(Error::not_found(match args.kind {
             Kind::Container => format!("no such container: {name}"),
             Kind::Image => format!("no such image: {name}"),
+            Kind::Network => format!("network {name} not found"),
             _ => format!("no such object: {name}"),
         }))
     })
