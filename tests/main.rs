@@ -30,6 +30,7 @@ mod networks;
 mod oci;
 mod pull;
 mod rootless;
+mod rootless_network;
 mod run_flags;
 mod session;
 mod store;

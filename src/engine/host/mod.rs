@@ -9,6 +9,7 @@ pub mod failpoint;
 pub mod limits;
 pub mod lock;
 pub mod mount;
+pub mod netlink;
 pub mod netns;
 pub mod process;
 pub mod random;

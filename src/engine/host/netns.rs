@@ -66,6 +66,44 @@ pub fn interfaces(path: &Path) -> Result<Vec<String>> {
     })
 }
 
+/// Like [`within`], in a mount namespace of its own as well, in which the file `cover` stands in the place of `covered`.
+///
+/// Mounts that the caller's namespace loses later are lost there, too, as far as they are propagated. If `covered` is a
+/// link into a directory that a service keeps writing (`/run/systemd/resolve`), an empty one hides that directory:
+/// replacing a file unmounts what is mounted on it.
+pub fn within_covered<T: Send>(
+    path: &Path,
+    cover: &Path,
+    covered: &Path,
+    act: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    within(path, || {
+        unshare(CloneFlags::CLONE_NEWNS).map_err(|e| Error::os("make a mount namespace", e))?;
+        bind(None::<&str>, "/", None::<&str>, MsFlags::MS_SLAVE | MsFlags::MS_REC, None::<&str>)
+            .map_err(|e| Error::os("detach the mount namespace", e))?;
+        if let Ok(target) = fs::canonicalize(covered) {
+            let cover = File::open(cover).map_err(|e| Error::io("open", cover, e))?;
+            hide(&target, covered)?;
+            let source = format!("/proc/thread-self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&cover));
+            bind(Some(source.as_str()), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                .map_err(|e| Error::io("mount on", &target, e))?;
+        }
+        act()
+    })
+}
+
+/// Mounts an empty directory with the one file `target` over its directory, if it is not where `link` itself is.
+fn hide(target: &Path, link: &Path) -> Result<()> {
+    let Some(directory) = target.parent().filter(|d| Some(*d) != link.parent() && d.components().count() > 2)
+    else {
+        return Ok(());
+    };
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    bind(Some("tmpfs"), directory, Some("tmpfs"), flags, Some("size=64k,mode=755"))
+        .map_err(|e| Error::io("mount on", directory, e))?;
+    File::create(target).map(drop).map_err(|e| Error::io("create", target, e))
+}
+
 /// A thread's namespaces are its own and end with it.
 fn in_thread<T: Send>(act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {

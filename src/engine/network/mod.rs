@@ -19,6 +19,8 @@ mod connection;
 mod create;
 mod definitions;
 mod filter;
+mod firewall;
+pub mod forward;
 pub mod ipam;
 mod netavark;
 mod options;
@@ -26,6 +28,7 @@ pub mod pasta;
 pub mod ports;
 pub mod proxy;
 mod record;
+pub mod rootless;
 mod surroundings;
 pub mod user_mode;
 

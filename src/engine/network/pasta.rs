@@ -6,8 +6,8 @@
 
 use super::user_mode::{self, UserMode};
 use crate::engine::config::Config;
-use crate::engine::host::process;
 use crate::engine::host::spawn::{Ended, Spawn};
+use crate::engine::host::{netlink, netns, process};
 use crate::engine::spec::{PortMapping, Protocol};
 use crate::engine::{Error, ErrorKind, Result};
 use std::fs::{self, File};
@@ -22,7 +22,7 @@ const DNS6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x1, 0x1, 0, 0, 0, 0, 1);
 /// The host, seen from the container (new generation).
 const HOST: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 2);
 /// The container's own address and gateway (old generation): slirp4netns's, which nobody takes for a real one.
-const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
+pub(super) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
 const OWN_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
 /// A pasta to be started.
@@ -50,17 +50,20 @@ pub fn available(config: &Config) -> bool {
 /// Fails with [`ErrorKind::MissingProgram`] without pasta, with [`ErrorKind::InUse`] if something else listens on a
 /// port, with [`ErrorKind::Unsupported`] for SCTP and when the kernel has no tun devices for this user.
 pub fn start(request: &Pasta<'_>) -> Result<UserMode> {
-    let program = program(request.config).ok_or_else(|| {
-        Error::new(ErrorKind::MissingProgram, "pasta is not installed").with_hint("install the package passt")
-    })?;
-    let plan = Plan::new(request, is_recent(&program)?, &name_servers())?;
+    let program = require(request.config)?;
+    let plan = Plan::new(request, knows(&program, "map-guest-addr")?, &name_servers())?;
+    // An address that is still being tested for duplicates cannot be used for a second or two.
+    netns::within(request.netns, || super::rootless::sysctl("ipv6/conf/default/accept_dad", "0"))?;
     run(&program, &plan.args, request.netns, request.ports, request.pidfile)?;
     let mut found = user_mode::look(request.netns, plan.interface.as_deref())?;
+    introduce(request.netns, &found)?;
     let reachable = |a: &IpAddr| found.addresses.iter().any(|own| own.addr().is_ipv4() == a.is_ipv4());
     let name_servers = plan.name_servers.iter().copied().filter(reachable).collect();
     let host_address = match plan.host {
         HostAddress::Mapped(address) => Some(address).filter(reachable),
-        HostAddress::Own => user_mode::host_source_address()
+        HostAddress::Own => [false, true]
+            .into_iter()
+            .find_map(user_mode::host_source_address)
             .filter(|a| !found.addresses.iter().any(|own| own.addr() == *a) && reachable(a)),
     };
     found.name_servers = name_servers;
@@ -74,12 +77,42 @@ pub(super) fn program(config: &Config) -> Option<PathBuf> {
     process::find_program("pasta", &directories)
 }
 
-/// Whether this pasta knows `--map-guest-addr`: an option's name stands in the program as text. Asking it would cost
-/// an exec at each start.
-pub(super) fn is_recent(program: &Path) -> Result<bool> {
+/// pasta sends what comes in over IPv6 to the address that it saw last, which at the start is one that the kernel spoke
+/// from before it had any: so the right one is shown to it.
+fn introduce(netns: &Path, found: &UserMode) -> Result<()> {
+    let address = found.addresses.iter().find_map(|a| match a.addr() {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    });
+    let Some(address) = address else { return Ok(()) };
+    netns::within(netns, || match netlink::index(&found.interface) {
+        Some(interface) => netlink::introduce(interface, address),
+        None => Ok(()),
+    })
+}
+
+pub(super) fn require(config: &Config) -> Result<PathBuf> {
+    program(config).ok_or_else(|| {
+        Error::new(ErrorKind::MissingProgram, "pasta is not installed").with_hint("install the package passt")
+    })
+}
+
+/// Whether this pasta has an option: its name stands in the program as text. Asking it would cost an exec at each
+/// start.
+pub(super) fn knows(program: &Path, option: &str) -> Result<bool> {
     let bytes = fs::read(program).map_err(|e| Error::io("read", program, e))?;
-    let wanted = b"map-guest-addr";
+    let wanted = option.as_bytes();
     Ok(bytes.windows(wanted.len()).any(|window| window == wanted))
+}
+
+/// Those of containers.conf's options that say by which interface and address the world is reached.
+pub(super) fn outward_options(config: &Config) -> Vec<String> {
+    let names = ["-i", "--interface", "-o", "--outbound", "--outbound-if4", "--outbound-if6", "--dns-host"];
+    let args = &config.containers.network.pasta_options.values;
+    let found = names
+        .iter()
+        .flat_map(|name| values(args, std::slice::from_ref(name)).flatten().map(move |v| [name, v]));
+    found.flatten().map(str::to_owned).collect()
 }
 
 /// The name servers of the host's resolv.conf, of which pasta serves the first of each family.
@@ -171,7 +204,7 @@ impl Plan {
 }
 
 /// The addresses for the families in which the host has a name server.
-fn forwarders(host_servers: &[IpAddr]) -> Vec<IpAddr> {
+pub(super) fn forwarders(host_servers: &[IpAddr]) -> Vec<IpAddr> {
     let mut found = Vec::new();
     if host_servers.iter().any(IpAddr::is_ipv4) {
         found.push(DNS4.into());
@@ -366,6 +399,14 @@ mod tests {
         );
         assert!(!args(&["-a10.1.1.1"], &[], false).contains("10.0.2.100"));
         assert!(args(&["--mtu", "1500"], &[], false).starts_with("--mtu 1500 --config-net -t none"));
+    }
+
+    #[test]
+    fn the_shared_namespace_takes_what_says_where_the_world_is() {
+        let mut config = Config::default();
+        let options = ["--mtu=1500", "-t", "auto", "-i", "eth1", "--outbound-if4=eth2"];
+        config.containers.network.pasta_options.values = options.map(str::to_owned).to_vec();
+        assert_eq!(outward_options(&config), ["-i", "eth1", "--outbound-if4", "eth2"]);
     }
 
     #[test]

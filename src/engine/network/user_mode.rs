@@ -154,18 +154,17 @@ fn gateway6(table: &str, interface: &str) -> Option<Ipv6Addr> {
     table.lines().find_map(row)
 }
 
-/// The address this host speaks from to the world; no packet is sent.
-pub(super) fn host_source_address() -> Option<IpAddr> {
-    let targets: [(IpAddr, IpAddr); 2] = [
-        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
-        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
-    ];
-    targets.into_iter().find_map(|(any, target)| {
-        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
-        socket.connect(SocketAddr::new(target, 9)).ok()?;
-        let address = socket.local_addr().ok()?.ip();
-        (!address.is_loopback() && !address.is_unspecified()).then_some(address)
-    })
+/// The address of a family from which this host speaks to the world, if it has a way there; no packet is sent.
+pub(super) fn host_source_address(v6: bool) -> Option<IpAddr> {
+    let (any, target): (IpAddr, IpAddr) = if v6 {
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
+    } else {
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(SocketAddr::new(target, 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
 #[cfg(test)]

@@ -1,0 +1,391 @@
+//! Interfaces, addresses, routes and routing rules of the calling thread's network namespace: the few requests of
+//! rtnetlink(7) that Coracle makes itself.
+
+use crate::engine::{Error, Result};
+use ipnet::IpNet;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, socket,
+};
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// The routing table that holds this host's own addresses.
+pub const TABLE_LOCAL: u32 = 255;
+/// The routing table in which routes are unless said otherwise.
+pub const TABLE_MAIN: u32 = 254;
+
+// linux/fib_rules.h
+const FRA_SRC: u16 = 2;
+const FRA_PRIORITY: u16 = 6;
+const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
+const FRA_TABLE: u16 = 15;
+const FRA_IP_PROTO: u16 = 22;
+const FRA_SPORT_RANGE: u16 = 23;
+const FR_ACT_TO_TBL: u8 = 1;
+// linux/if_addr.h
+const IFA_F_NODAD: u8 = 0x02;
+/// Of struct nlmsghdr.
+const HEADER: usize = 16;
+
+/// A routing rule (ip-rule(8)): which packets look into which table.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// IPv6, or IPv4.
+    pub v6: bool,
+    /// Lower ones are asked first; the kernel's own are 0 (local), 32766 (main), 32767 (default).
+    pub priority: u32,
+    /// The table.
+    pub table: u32,
+    /// Only packets from this address.
+    pub source: Option<IpAddr>,
+    /// Only packets of this IP protocol from the ports between these two, inclusive.
+    pub source_ports: Option<(u8, u16, u16)>,
+    /// Ignore what the table says if it is a default route.
+    pub ignore_default: bool,
+}
+
+/// A route over an interface, without a gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Where to.
+    pub destination: IpNet,
+    /// Index of the interface.
+    pub interface: u32,
+    /// In which table.
+    pub table: u32,
+    /// Which of our addresses packets are from.
+    pub source: Option<IpAddr>,
+}
+
+/// A socket to the kernel.
+#[derive(Debug)]
+pub struct Netlink {
+    socket: OwnedFd,
+    sequence: u32,
+}
+
+impl Netlink {
+    /// Opens one in the calling thread's network namespace.
+    pub fn open() -> Result<Self> {
+        let failed = |e: nix::Error| Error::os("open a netlink socket", e);
+        let socket =
+            socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
+                .map_err(failed)?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(failed)?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Sets an interface up, with this MTU if given.
+    pub fn up(&mut self, interface: u32, mtu: Option<u32>) -> Result<()> {
+        let up = u32::try_from(libc::IFF_UP).unwrap_or(1);
+        let mut message = Message::new(libc::RTM_NEWLINK, 0);
+        message.bytes(&[0; 4]).number(interface).number(up).number(up);
+        if let Some(mtu) = mtu {
+            message.attribute(libc::IFLA_MTU, &mtu.to_ne_bytes());
+        }
+        self.request(message, "set an interface up")
+    }
+
+    /// Gives an interface an address, usable at once; nothing changes if it has it. No route is made for its network
+    /// if the prefix length is that of a single address.
+    pub fn add_address(&mut self, interface: u32, address: IpNet) -> Result<()> {
+        let mut message = Message::new(libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_REPLACE);
+        message.bytes(&[family(address.addr()), address.prefix_len(), IFA_F_NODAD, 0]).number(interface);
+        message.attribute(libc::IFA_LOCAL, &octets(address.addr()));
+        message.attribute(libc::IFA_ADDRESS, &octets(address.addr()));
+        self.request(message, &format!("add the address {address}"))
+    }
+
+    /// Takes an address away; nothing happens if it is not there.
+    pub fn remove_address(&mut self, interface: u32, address: IpNet) -> Result<()> {
+        let mut message = Message::new(libc::RTM_DELADDR, 0);
+        message.bytes(&[family(address.addr()), address.prefix_len(), 0, 0]).number(interface);
+        message.attribute(libc::IFA_LOCAL, &octets(address.addr()));
+        absent(self.request(message, &format!("remove the address {address}"))).map(drop)
+    }
+
+    /// Adds a route, or replaces the one to the same destination.
+    pub fn add_route(&mut self, route: &Route) -> Result<()> {
+        let to = route.destination;
+        // A directly connected IPv4 route has the scope of a link; IPv6 knows no scopes.
+        let scope = if to.addr().is_ipv4() { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
+        let table = u8::try_from(route.table).unwrap_or(0);
+        let mut message = Message::new(libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_REPLACE);
+        message
+            .bytes(&[
+                family(to.addr()),
+                to.prefix_len(),
+                0,
+                0,
+                table,
+                libc::RTPROT_STATIC,
+                scope,
+                libc::RTN_UNICAST,
+            ])
+            .number(0);
+        if to.prefix_len() > 0 {
+            message.attribute(libc::RTA_DST, &octets(to.network()));
+        }
+        if let Some(source) = route.source {
+            message.attribute(libc::RTA_PREFSRC, &octets(source));
+        }
+        message.attribute(libc::RTA_OIF, &route.interface.to_ne_bytes());
+        message.attribute(libc::RTA_TABLE, &route.table.to_ne_bytes());
+        self.request(message, &format!("add a route to {to}"))
+    }
+
+    /// Adds a rule; nothing changes if there is one like it.
+    pub fn add_rule(&mut self, rule: &Rule) -> Result<()> {
+        let length = rule.source.map_or(0, |source| if source.is_ipv4() { 32 } else { 128 });
+        let mut message = Message::new(libc::RTM_NEWRULE, libc::NLM_F_CREATE | libc::NLM_F_EXCL);
+        message.rule(rule.v6, length, rule.table);
+        message.attribute(FRA_PRIORITY, &rule.priority.to_ne_bytes());
+        if let Some(source) = rule.source {
+            message.attribute(FRA_SRC, &octets(source));
+        }
+        if let Some((protocol, first, last)) = rule.source_ports {
+            message.attribute(FRA_IP_PROTO, &[protocol]);
+            message.attribute(FRA_SPORT_RANGE, &[first.to_ne_bytes(), last.to_ne_bytes()].concat());
+        }
+        if rule.ignore_default {
+            message.attribute(FRA_SUPPRESS_PREFIXLEN, &0_u32.to_ne_bytes());
+        }
+        match self.request(message, "add a routing rule") {
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Removes all rules that look into a table.
+    pub fn remove_rules(&mut self, v6: bool, table: u32) -> Result<()> {
+        loop {
+            let mut message = Message::new(libc::RTM_DELRULE, 0);
+            message.rule(v6, 0, table);
+            if !absent(self.request(message, "remove a routing rule"))? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends a request and waits for the kernel's answer.
+    fn request(&mut self, message: Message, what: &str) -> Result<()> {
+        self.sequence += 1;
+        let failed = |e: nix::Error| Error::os(what, e);
+        send(self.socket.as_raw_fd(), &message.finish(self.sequence), MsgFlags::empty()).map_err(failed)?;
+        let mut buffer = [0; 8192];
+        loop {
+            let n = match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Err(nix::Error::EINTR) => continue,
+                other => other.map_err(failed)?,
+            };
+            if let Some(errno) = answer(&buffer[..n], self.sequence) {
+                return if errno == 0 { Ok(()) } else { Err(failed(nix::Error::from_raw(errno))) };
+            }
+        }
+    }
+}
+
+/// The error number in the acknowledgement of a request; `None` if it is of another.
+fn answer(bytes: &[u8], sequence: u32) -> Option<i32> {
+    let number = |at: usize| Some(i32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
+    let wanted = i32::from(kind) == libc::NLMSG_ERROR && number(8)?.cast_unsigned() == sequence;
+    wanted.then(|| number(HEADER).map(i32::wrapping_neg))?
+}
+
+/// Whether what a request was to remove was there.
+fn absent(result: Result<()>) -> Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH | libc::EADDRNOTAVAIL)) => {
+            Ok(false)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn family(address: IpAddr) -> u8 {
+    u8::try_from(if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }).unwrap_or(0)
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(a) => a.octets().to_vec(),
+        IpAddr::V6(a) => a.octets().to_vec(),
+    }
+}
+
+/// A request being written: nlmsghdr, the type's own header, attributes.
+struct Message(Vec<u8>);
+
+impl Message {
+    fn new(kind: u16, flags: libc::c_int) -> Self {
+        let flags = u16::try_from(flags | libc::NLM_F_REQUEST | libc::NLM_F_ACK).unwrap_or(0);
+        let mut message = Self(vec![0; HEADER]);
+        message.0[4..6].copy_from_slice(&kind.to_ne_bytes());
+        message.0[6..8].copy_from_slice(&flags.to_ne_bytes());
+        message
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    fn number(&mut self, number: u32) -> &mut Self {
+        self.bytes(&number.to_ne_bytes())
+    }
+
+    /// struct fib_rule_hdr, and the table as an attribute, for a byte does not hold ours.
+    fn rule(&mut self, v6: bool, source_length: u8, table: u32) {
+        let family = u8::try_from(if v6 { libc::AF_INET6 } else { libc::AF_INET }).unwrap_or(0);
+        self.bytes(&[family, 0, source_length, 0, 0, 0, 0, FR_ACT_TO_TBL]).number(0);
+        self.attribute(FRA_TABLE, &table.to_ne_bytes());
+    }
+
+    fn attribute(&mut self, kind: u16, value: &[u8]) {
+        let length = u16::try_from(value.len() + 4).unwrap_or(0);
+        self.bytes(&length.to_ne_bytes()).bytes(&kind.to_ne_bytes()).bytes(value);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+    }
+
+    fn finish(mut self, sequence: u32) -> Vec<u8> {
+        let length = u32::try_from(self.0.len()).unwrap_or(0);
+        self.0[..4].copy_from_slice(&length.to_ne_bytes());
+        self.0[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        self.0
+    }
+}
+
+/// The index of an interface in the calling thread's network namespace; `None`: there is none of that name.
+pub fn index(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
+}
+
+/// Sends one packet from `source`, which need not be an address of this host, to everybody behind an interface. It is of
+/// an experimental protocol (RFC 3692) that nobody answers: all it tells is that `source` is there.
+pub fn introduce(interface: u32, source: Ipv6Addr) -> Result<()> {
+    let failed = |e: std::io::Error| Error::os(format!("send a packet from {source}"), e);
+    let everybody = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let mut packet = vec![0x60, 0, 0, 0, 0, 8, 253, 1];
+    packet.extend_from_slice(&source.octets());
+    packet.extend_from_slice(&everybody.octets());
+    packet.extend_from_slice(&[0; 8]);
+    let socket = socket(AddressFamily::Packet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(|e| failed(e.into()))?;
+    // SAFETY: all zeroes is a valid sockaddr_ll, a C structure of numbers.
+    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    to.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or(0);
+    to.sll_protocol = u16::try_from(libc::ETH_P_IPV6).unwrap_or(0).to_be();
+    to.sll_ifindex = i32::try_from(interface).unwrap_or(0);
+    to.sll_halen = 6;
+    to.sll_addr = [0x33, 0x33, 0, 0, 0, 1, 0, 0];
+    let length = libc::socklen_t::try_from(size_of_val(&to)).unwrap_or(0);
+    // SAFETY: packet and address are valid for their lengths while the call lasts; the kernel only reads them.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            packet.as_ptr().cast(),
+            packet.len(),
+            0,
+            (&raw const to).cast(),
+            length,
+        )
+    };
+    if sent < 0 { Err(failed(std::io::Error::last_os_error())) } else { Ok(()) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::engine::host::netns;
+    use std::process::Command;
+
+    #[test]
+    fn an_answer_belongs_to_its_request() {
+        let mut bytes = vec![0; 36];
+        bytes[4..6].copy_from_slice(&2_u16.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&7_u32.to_ne_bytes());
+        bytes[16..20].copy_from_slice(&(-17_i32).to_ne_bytes());
+        assert_eq!(answer(&bytes, 7), Some(17));
+        assert_eq!(answer(&bytes, 8), None);
+        assert_eq!(answer(&bytes[..10], 7), None);
+    }
+
+    fn ip(arguments: &str) -> String {
+        let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().map(str::trim).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Namespaces are for root; what ip(8) says of ours is the judge.
+    #[test]
+    fn what_was_asked_for_is_what_ip_shows() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ns");
+        netns::create(&path).unwrap();
+        let done = netns::within(&path, || {
+            let lo = index("lo").unwrap();
+            assert!(index("nonesuch").is_none());
+            let mut netlink = Netlink::open()?;
+            netlink.up(lo, Some(4000))?;
+            for address in ["10.1.2.3/32", "fd00::3/128", "10.1.2.3/32"] {
+                netlink.add_address(lo, address.parse().unwrap())?;
+            }
+            for (destination, table) in [("0.0.0.0/0", 1000), ("::/0", 1000), ("10.9.0.0/16", TABLE_MAIN)] {
+                let destination = destination.parse().unwrap();
+                netlink.add_route(&Route { destination, interface: lo, table, source: None })?;
+            }
+            let rule = Rule {
+                v6: false,
+                priority: 100,
+                table: 1000,
+                source: Some("10.1.2.3".parse().unwrap()),
+                source_ports: Some((6, 80, 90)),
+                ignore_default: false,
+            };
+            let v6 = Rule { v6: true, source: Some("fd00::3".parse().unwrap()), ..rule };
+            let main = Rule {
+                table: TABLE_MAIN,
+                priority: 90,
+                source: None,
+                source_ports: None,
+                ignore_default: true,
+                ..rule
+            };
+            for rule in [rule, v6, main, rule] {
+                netlink.add_rule(&rule)?;
+            }
+            Ok((lo, netlink))
+        });
+        let (lo, _) = done.unwrap();
+        let shown = netns::within(&path, || {
+            let shown =
+                [ip("-o addr show lo"), ip("route show table 1000"), ip("rule show"), ip("-6 rule show")];
+            let mut netlink = Netlink::open()?;
+            netlink.remove_address(lo, "10.1.2.3/32".parse().unwrap())?;
+            netlink.remove_address(lo, "10.1.2.3/32".parse().unwrap())?;
+            for v6 in [false, true, false] {
+                netlink.remove_rules(v6, 1000)?;
+            }
+            Ok((shown, ip("-o addr show lo"), ip("rule show"), ip("-6 rule show")))
+        });
+        netns::remove(&path).unwrap();
+        let ([addresses, routes, rules, rules6], after, rules_after, rules6_after) = shown.unwrap();
+        assert!(
+            addresses.contains("inet 10.1.2.3/32") && addresses.contains("inet6 fd00::3/128"),
+            "{addresses}"
+        );
+        assert!(routes.contains("default dev lo"), "{routes}");
+        assert!(rules.contains("100:\tfrom 10.1.2.3 ipproto tcp sport 80-90 lookup 1000"), "{rules}");
+        assert!(rules.contains("90:\tfrom all lookup main suppress_prefixlength 0"), "{rules}");
+        assert_eq!(rules.matches("lookup 1000").count(), 1);
+        assert!(rules6.contains("100:\tfrom fd00::3 ipproto tcp sport 80-90 lookup 1000"), "{rules6}");
+        assert!(
+            !after.contains("10.1.2.3") && !rules_after.contains("1000") && !rules6_after.contains("1000")
+        );
+    }
+}
