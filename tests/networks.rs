@@ -303,6 +303,41 @@ fn containers_on_networks() {
     assert_eq!(ok(&["port", "-a"]).lines().len(), 4);
     sandbox.coracle(["port", "web", "99"]).fails(1).stderr_has("no public port '99/tcp' published for web");
 
+    let shown = |format: &str| ok(&["inspect", "-f", format, "web"]).text().trim().to_owned();
+    let settings =
+        "{{with .NetworkSettings}}{{.IPAddress}}/{{.IPPrefixLen}} {{.Gateway}} {{.MacAddress}}{{end}}";
+    assert_eq!(shown(settings), "10.251.20.9/24 10.251.20.1 02:00:00:00:00:09");
+    assert_eq!(
+        shown("{{range $name, $n := .NetworkSettings.Networks}}{{$name}} {{$n.IPAddress}}{{end}}"),
+        "app 10.251.20.9"
+    );
+    assert_eq!(shown("{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}"), "8080");
+    assert_eq!(shown("{{(index .NetworkSettings.Networks.app.IPAMConfig \"IPv4Address\")}}"), "10.251.20.9");
+    assert_eq!(
+        shown("{{.HostConfig.NetworkMode}} {{.HostConfig.PortBindings}}"),
+        "app map[53/udp:[{ 53}] 80/tcp:[{127.0.0.1 8080}] 81/tcp:[{127.0.0.1 8081}]]"
+    );
+    assert_eq!(shown("{{json .Config.ExposedPorts}}"), r#"{"53/udp":{},"80/tcp":{},"81/tcp":{}}"#);
+    let id_of_app = network(&["inspect", "-f", "{{.Id}}", "app"]).ok().text().trim().to_owned();
+    assert_eq!(shown("{{.NetworkSettings.Networks.app.NetworkID}}"), id_of_app);
+    ok(&["ps", "--format", "{{.Networks}} {{.Ports}}"])
+        .stdout_is("app 0.0.0.0:53->53/udp, [::]:53->53/udp, 127.0.0.1:8080-8081->80-81/tcp");
+    let listed = ok(&["ps", "--format", "json"]).json();
+    assert_eq!(listed[0]["Ports"][0]["host_port"], 8080);
+    assert_eq!(listed[0]["Networks"][0], "app");
+    for (filter, count) in [
+        ("network=app", 1),
+        (&*format!("network={}", &id_of_app[..8]), 1),
+        ("network=side", 0),
+        ("publish=8081", 1),
+        ("publish=53/udp", 1),
+        ("publish=80", 0),
+        ("expose=80-90", 1),
+        ("expose=53", 0),
+    ] {
+        assert_eq!(ok(&["ps", "-q", "-f", filter]).lines().len(), count, "{filter}");
+    }
+
     let got = inspected(&sandbox, "app");
     assert_eq!(got["Containers"][&id]["Name"], "web");
     assert_eq!(got["Containers"][&id]["IPv4Address"], "10.251.20.9/24");
@@ -326,6 +361,8 @@ fn containers_on_networks() {
     network(&["rm", "-f", "side"]).ok().stdout_is("side");
     sandbox.coracle(["exec", "web", "ip", "addr", "show", "eth1"]).fails(1);
     ok(&["stop", "-t", "0", "web"]);
+    assert_eq!(shown("{{.NetworkSettings.IPAddress}}{{.NetworkSettings.Networks.app.MacAddress}}"), "");
+    ok(&["port", "web"]).stdout_is("");
     network(&["prune", "-f"]).ok().stdout_is("");
     ok(&["rm", "web"]);
     network(&["prune", "-f"]).ok().stdout_is("Deleted Networks:\napp");

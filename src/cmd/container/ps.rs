@@ -1,11 +1,12 @@
 //! `coracle ps`, `container ls`, `container list`, `container ps`.
 
+use crate::cmd::container::ports;
 use crate::cmd::format::human;
 use crate::cmd::format::listing::{Json, Listing, Plan, column};
-use crate::cmd::format::template::{Element, List, Map, Value};
+use crate::cmd::format::template::{Element, Field, List, Map, Struct, Value};
 use crate::cmd::{Context, Exit};
 use crate::engine::container::{self, Filters};
-use crate::engine::spec::{ContainerSpec, MountKind, NamespaceMode};
+use crate::engine::spec::{ContainerSpec, MountKind, NamespaceMode, PortMapping};
 use crate::engine::state::{Record, Status};
 use crate::engine::store::ContainerRecord;
 use crate::engine::{Engine, Error, Result};
@@ -289,14 +290,25 @@ impl Row {
     }
 
     fn networks(&self) -> Vec<String> {
+        let Some(record) = &self.record else { return Vec::new() };
         match self.spec().map(|s| &s.namespaces.network) {
             Some(NamespaceMode::Host) => vec!["host".to_owned()],
-            Some(NamespaceMode::Network(name)) => vec![name.clone()],
+            Some(NamespaceMode::Network(kind)) => {
+                let own = (kind != "bridge").then(|| kind.clone());
+                own.into_iter()
+                    .chain(record.state.network.attachments.iter().map(|a| a.network.clone()))
+                    .collect()
+            }
             Some(NamespaceMode::None | NamespaceMode::Private | NamespaceMode::Default) => {
                 vec!["none".to_owned()]
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Published ports with the host ports they have now.
+    fn ports(&self) -> &[PortMapping] {
+        self.record.as_ref().map_or(&[], |r| &r.state.network.ports)
     }
 
     /// Identifiers of its namespaces, `""` where there is none.
@@ -400,8 +412,21 @@ fn local_volumes(row: &Row) -> Value {
     mounts.iter().filter(|m| m.kind == MountKind::Volume).count().to_string().into()
 }
 
-fn none() -> Value {
-    Value::List(Rc::new(List::default()))
+/// podman's form of published ports.
+fn mappings(row: &Row) -> Value {
+    let field = |name, value| Field { name, value, hidden: false };
+    let one = |p: &PortMapping| {
+        let ip = p.host_ip.map(|ip| ip.to_string()).unwrap_or_default();
+        let fields = vec![
+            field("host_ip", ip.into()),
+            field("container_port", i64::from(p.container_port).into()),
+            field("host_port", i64::from(p.host_port).into()),
+            field("range", i64::from(p.range).into()),
+            field("protocol", p.protocol.as_str().into()),
+        ];
+        Value::Struct(Rc::new(Struct { name: "PortMapping", fields }))
+    };
+    Value::List(Rc::new(List { any: false, items: row.ports().iter().map(one).collect() }))
 }
 
 /// podman's fields in podman's order, then docker's own. Where both have one, `--format json` has podman's type and
@@ -435,7 +460,7 @@ const LISTING: Listing<Row> = Listing {
         column("Pid", "PID", |r| i64::from(r.pid).into(), Json::Same),
         column("Pod", "POD ID", |_| "".into(), Json::Same),
         column("PodName", "PODNAME", |_| "".into(), Json::Same),
-        column("Ports", "PORTS", |r| human::exposed_ports(&r.exposed_ports).into(), Json::As(|_| none())),
+        column("Ports", "PORTS", |r| ports::column(r.ports(), &r.exposed_ports).into(), Json::As(mappings)),
         column(
             "Restarts",
             "RESTARTS",

@@ -1,7 +1,8 @@
 //! `--filter` on containers: docker's keys and podman's. Values of one key are alternatives (labels all have to
 //! match), different keys all have to hold.
 
-use crate::engine::spec::NamespaceMode;
+use crate::engine::network::Networks;
+use crate::engine::spec::{NamespaceMode, PortMapping};
 use crate::engine::state::{Record, Status};
 use crate::engine::{Engine, Error, Result, moment};
 use jiff::Timestamp;
@@ -111,7 +112,15 @@ impl Filters {
             until: oldest,
             names: names.collect::<Result<_>>()?,
             ancestors,
+            networks: self.networks(engine),
         })
+    }
+
+    /// Networks by any of their names; one that there is not (any more) by the word given.
+    fn networks(&self, engine: &Engine) -> Vec<String> {
+        let networks = Networks::open(&engine.config);
+        let name = |word: &String| networks.resolve(word).map_or_else(|_| word.clone(), |n| n.name);
+        self.values("network").iter().map(name).collect()
     }
 }
 
@@ -139,6 +148,7 @@ pub struct Prepared<'a> {
     until: Option<Timestamp>,
     names: Vec<Regex>,
     ancestors: Vec<(String, Option<String>)>,
+    networks: Vec<String>,
 }
 
 impl Prepared<'_> {
@@ -177,13 +187,21 @@ impl Prepared<'_> {
                 values.iter().any(|v| mounts.iter().any(|m| m.source == *v || m.target == *v))
             }
             "network" => {
-                let network = &record.spec()?.namespaces.network;
-                values.iter().any(|v| network_name(network) == v)
+                let kind = &record.spec()?.namespaces.network;
+                self.networks.iter().any(|v| {
+                    network_kind(kind) == v
+                        || record.state.network.attachments.iter().any(|a| a.network == *v)
+                })
+            }
+            "publish" => {
+                let live = &record.state.network.ports;
+                let ports = if live.is_empty() { &record.spec()?.network.ports } else { live };
+                values.iter().any(|v| ports.iter().any(|p| publishes(p, v)))
             }
             "is-task" => values.iter().any(|v| v == "false"),
             "isolation" => values.iter().any(|v| v == "default"),
             "health" => values.iter().any(|v| v == "none"),
-            // pod, publish: no container has any yet.
+            // pod: no container has one yet.
             _ => false,
         })
     }
@@ -231,12 +249,22 @@ fn exposes(port: &str, filter: &str) -> bool {
         && matches!((parse(number), parse(from), parse(to)), (Some(n), Some(a), Some(b)) if (a..=b).contains(&n))
 }
 
-fn network_name(mode: &NamespaceMode) -> &str {
+/// The word for a network that is not one of ours.
+fn network_kind(mode: &NamespaceMode) -> &str {
     match mode {
         NamespaceMode::Host => "host",
-        NamespaceMode::Network(name) => name,
+        NamespaceMode::Network(kind) if kind == "bridge" => "",
+        NamespaceMode::Network(kind) => kind,
         _ => "none",
     }
+}
+
+/// `8080`, `8080/tcp` or `8080-8090/udp` against the host ports of a mapping.
+fn publishes(port: &PortMapping, filter: &str) -> bool {
+    let all = (0..port.range).filter_map(|offset| port.host_port.checked_add(offset));
+    let choice = port.host_port..=port.host_last;
+    port.host_port > 0
+        && all.chain(choice).any(|n| exposes(&format!("{n}/{}", port.protocol.as_str()), filter))
 }
 
 /// A point in time; without an offset in the local time zone (docker's `until` filter).
@@ -273,6 +301,9 @@ mod tests {
         assert!(has_label(&labels, "a") && has_label(&labels, "a=b"));
         assert!(!has_label(&labels, "a=c") && !has_label(&labels, "b"));
         assert!(exposes("80/tcp", "80") && exposes("80/tcp", "70-90/tcp") && !exposes("80/tcp", "80/udp"));
+        let port = PortMapping { host_port: 8080, container_port: 80, range: 3, ..PortMapping::default() };
+        assert!(publishes(&port, "8082") && publishes(&port, "8000-8080/tcp"));
+        assert!(!publishes(&port, "8083") && !publishes(&port, "80") && !publishes(&port, "8080/udp"));
         let ago = Timestamp::now().duration_since(until("1h30m").unwrap());
         assert!((ago.as_secs() - 5400).abs() < 2);
     }

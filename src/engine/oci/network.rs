@@ -30,6 +30,15 @@ pub(super) fn complete(spec: &mut ContainerSpec, defaults: &Defaults, host: &Hos
         let default = Attachment { network: "bridge".to_owned(), ..Attachment::default() };
         spec.network.attachments.push(default);
     }
+    // A published port is an exposed one, as in docker.
+    for port in &spec.network.ports {
+        for number in (0..port.range).filter_map(|offset| port.container_port.checked_add(offset)) {
+            let text = format!("{number}/{}", port.protocol.as_str());
+            if !spec.exposed_ports.contains(&text) {
+                spec.exposed_ports.push(text);
+            }
+        }
+    }
     let word = match spec.namespaces.network {
         NamespaceMode::Host => "host",
         NamespaceMode::None => "none",
@@ -93,6 +102,7 @@ mod tests {
         ] {
             let got = completed(mode.clone(), "").unwrap().network;
             assert_eq!((!got.ports.is_empty(), got.publish_all), (kept, kept), "{mode:?}");
+            assert_eq!(completed(mode, "").unwrap().exposed_ports, ["80/tcp"]);
         }
         assert!(completed(M::Default, "host").unwrap().network.ports.is_empty());
     }

@@ -10,7 +10,7 @@ use crate::cmd::format::template::GoTime;
 use crate::engine::conmon::{RunDir, Runtime};
 use crate::engine::container::exec::sessions;
 use crate::engine::container::grants;
-use crate::engine::spec::{ContainerSpec, NamespaceMode};
+use crate::engine::spec::{ContainerSpec, Link, NamespaceMode};
 use crate::engine::state::{Record, Status};
 use crate::engine::store::ContainerRecord;
 use crate::engine::{Engine, Result};
@@ -170,17 +170,27 @@ pub(super) fn container(engine: &Engine, record: &Record, sizes: bool) -> Result
         size_root_fs,
         mounts: spec.mounts.iter().filter(|m| is_listed(m)).map(|m| mount(engine, m)).collect(),
         dependencies: dependencies(spec),
-        network_settings: network(spec, state.pid),
+        network_settings: network(engine, record, spec),
         namespace: String::new(),
         is_infra: false,
         is_service: false,
         kube_exit_code_propagation: "invalid".to_owned(),
         lock_number: 0,
         config: config(engine, record, spec),
-        host_config: host_config(record, spec, &stored, grants, &runtime),
+        host_config: HostConfig {
+            links: links(engine, record, spec),
+            ..host_config(record, spec, &stored, grants, &runtime)
+        },
         use_image_hosts: false,
         use_image_hostname: false,
     })
+}
+
+/// docker's `/OTHER:/THIS/ALIAS`.
+fn links(engine: &Engine, record: &Record, spec: &ContainerSpec) -> Vec<String> {
+    let name = |id: &str| engine.state.load(id).map_or_else(|_| id.to_owned(), |r| r.name().to_owned());
+    let one = |l: &Link| format!("/{}:/{}/{}", name(&l.container), record.name(), l.alias);
+    spec.network.links.iter().map(one).collect()
 }
 
 /// The OCI runtime that ran it, or would.

@@ -4,7 +4,7 @@ use super::mounts::{bind, tmpfs};
 use super::{Texts, text};
 use crate::engine::container::Grants;
 use crate::engine::spec::{
-    BlkioDevice, ContainerSpec, IdMapping, MountKind, NamespaceMode, Rlimit, UserNamespace,
+    BlkioDevice, ContainerSpec, IdMapping, MountKind, NamespaceMode, PortMapping, Rlimit, UserNamespace,
 };
 use crate::engine::state::Record;
 use crate::engine::store::ContainerRecord;
@@ -184,8 +184,8 @@ pub(super) fn host_config(
         cgroup_mode: mode(&grants.cgroup, "private"),
         container_id_file: String::new(),
         log_config: log_config(record, spec),
-        network_mode: mode(&modes.network, "none"),
-        port_bindings: Default::default(),
+        network_mode: network_mode(record, spec),
+        port_bindings: port_bindings(&spec.network.ports),
         restart_policy: RestartPolicy {
             name: if spec.restart.name.is_empty() { "no".to_owned() } else { spec.restart.name.clone() },
             maximum_retry_count: spec.restart.max_retries,
@@ -201,7 +201,7 @@ pub(super) fn host_config(
         dns_options: spec.dns_options.clone(),
         dns_search: spec.dns_search.clone(),
         extra_hosts: spec.add_hosts.clone(),
-        hosts_file: String::new(),
+        hosts_file: spec.network.hosts_file.clone(),
         group_add: spec.process.groups.clone(),
         ipc_mode: mode(&modes.ipc, "shareable"),
         cgroup: String::new(),
@@ -211,7 +211,7 @@ pub(super) fn host_config(
         oom_score_adj: limits.oom_score_adj.unwrap_or(0),
         pid_mode: mode(&modes.pid, "private"),
         privileged: spec.security.privileged,
-        publish_all_ports: false,
+        publish_all_ports: spec.network.publish_all,
         readonly_rootfs: spec.read_only,
         security_opt: security_options(spec),
         tmpfs: spec.mounts.iter().filter(|m| m.kind == MountKind::Tmpfs).map(tmpfs).collect(),
@@ -273,6 +273,31 @@ pub(super) fn host_config(
         masked_paths: grants.masked_paths,
         readonly_paths: grants.readonly_paths,
     }
+}
+
+/// docker's: of a container on bridges, the first network's name.
+fn network_mode(record: &Record, spec: &ContainerSpec) -> String {
+    let mode = mode(&spec.namespaces.network, "none");
+    let asked = spec.network.attachments.first().or_else(|| record.state.network.attachments.first());
+    if mode == "bridge" { asked.map_or(mode, |a| a.network.clone()) } else { mode }
+}
+
+/// As asked for: a host port of the engine's choice is empty, a range to choose from is a range.
+fn port_bindings(ports: &[PortMapping]) -> BTreeMap<String, Vec<HostPort>> {
+    let mut found: BTreeMap<String, Vec<HostPort>> = BTreeMap::new();
+    for port in ports {
+        for offset in 0..port.range {
+            let inside = format!("{}/{}", port.container_port.saturating_add(offset), port.protocol.as_str());
+            let host_port = match (port.host_port, port.host_last) {
+                (0, _) => String::new(),
+                (first, 0) => first.saturating_add(offset).to_string(),
+                (first, last) => format!("{first}-{last}"),
+            };
+            let host_ip = port.host_ip.map(|ip| ip.to_string()).unwrap_or_default();
+            found.entry(inside).or_default().push(HostPort { host_ip, host_port });
+        }
+    }
+    found
 }
 
 fn throttles(devices: &[BlkioDevice]) -> Vec<ThrottleDevice> {
