@@ -7,7 +7,7 @@ use coracle::engine::Result;
 use coracle::engine::config::Config;
 use coracle::engine::host::{netns, process};
 use coracle::engine::network::rootless::Shared;
-use coracle::engine::network::{UserMode, forward, pasta, user_mode};
+use coracle::engine::network::{UserMode, forward, pasta, slirp4netns, user_mode};
 use coracle::engine::spec::{PortMapping, Protocol};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -298,6 +298,69 @@ fn pasta_gives_a_namespace_the_hosts_network_and_its_ports() {
         user_mode::stop(&pidfile).unwrap();
         assert!(!user_mode::running(&pidfile) && !pidfile.exists());
         assert!(ask(&lab.client, Protocol::Tcp, "", "10.77.0.1:8080").is_err());
+        for namespace in [container, other] {
+            netns::remove(&namespace).unwrap();
+        }
+    });
+}
+
+#[test]
+fn slirp4netns_gives_a_namespace_the_world_and_ipv4_ports() {
+    require!(support::root());
+    let lab = Lab::new();
+    lab.on_host(|| {
+        let container = lab.dir.path().join("container");
+        netns::create(&container).unwrap();
+        let pidfile = lab.dir.path().join("slirp4netns.pid");
+        let ports = BOTH.map(|p| port(8080, 80, p));
+        let config = config();
+        let request = slirp4netns::Slirp4netns {
+            config: &config,
+            netns: &container,
+            ports: &ports,
+            options: &["cidr=10.5.0.0/24".to_owned()],
+            pidfile: &pidfile,
+        };
+        let found = slirp4netns::start(&request).unwrap();
+        assert_eq!(found.interface, "tap0");
+        // IPv6 is told by router advertisements, which may come later.
+        assert_eq!(found.addresses[0], "10.5.0.100/24".parse().unwrap());
+        assert_eq!(found.gateways[0], "10.5.0.2".parse::<IpAddr>().unwrap());
+        let _world = Echo::new(&lab.client, "[::]:7000");
+        let _host = [Echo::new(&lab.host, "10.77.0.1:7001"), Echo::new(&lab.host, "127.0.0.1:7001")];
+        let _inside = Echo::new(&container, "[::]:80");
+        let host = SocketAddr::new(found.host_address.unwrap(), 7001).to_string();
+        for protocol in BOTH {
+            for from in ["10.77.0.2", "198.51.100.7"] {
+                assert_eq!(ask(&lab.client, protocol, from, "10.77.0.1:8080").unwrap(), from);
+            }
+            assert_eq!(ask(&container, protocol, "", "10.77.0.2:7000").unwrap(), "10.77.0.1");
+            assert_eq!(ask(&container, protocol, "", &host).unwrap(), "10.77.0.1");
+        }
+        assert_eq!(ask(&lab.host, Protocol::Tcp, "", "127.0.0.1:8080").unwrap(), "10.5.0.2");
+        assert!(
+            ask(&container, Protocol::Tcp, "", "10.5.0.2:7001").is_err(),
+            "the host's loopback is its own"
+        );
+        let _resolver = resolver(&lab.host);
+        resolves(&container, &found);
+
+        let other = lab.dir.path().join("other");
+        netns::create(&other).unwrap();
+        let second = lab.dir.path().join("second.pid");
+        let error =
+            slirp4netns::start(&slirp4netns::Slirp4netns { netns: &other, pidfile: &second, ..request })
+                .unwrap_err();
+        assert_eq!(error.to_string(), "cannot listen on 0.0.0.0:8080/tcp: address already in use");
+        assert!(!second.exists());
+        user_mode::stop(&pidfile).unwrap();
+        assert!(!user_mode::running(&pidfile) && !pidfile.exists());
+        let options = ["allow_host_loopback=true".to_owned()];
+        let open = slirp4netns::Slirp4netns { netns: &other, ports: &[], options: &options, ..request };
+        let found = slirp4netns::start(&open).unwrap();
+        let host = SocketAddr::new(found.host_address.unwrap(), 7001).to_string();
+        assert_eq!(ask(&other, Protocol::Tcp, "", &host).unwrap(), "127.0.0.1");
+        user_mode::stop(&pidfile).unwrap();
         for namespace in [container, other] {
             netns::remove(&namespace).unwrap();
         }

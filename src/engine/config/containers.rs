@@ -211,6 +211,8 @@ Engine {
     image_volume_mode: Option<String>,
     /// The init program.
     init_path: Option<String>,
+    /// Options for slirp4netns.
+    network_cmd_options: List,
     /// slirp4netns.
     network_cmd_path: Option<String>,
     /// Whether pivot_root is avoided (ramdisk roots).

@@ -7,6 +7,7 @@
 use super::ipam::{self, Leases};
 use super::netavark::{Client, Netavark};
 use super::pasta::{self, Pasta};
+use super::slirp4netns::{self, Slirp4netns};
 use super::{Network, Networks, ports, proxy, user_mode};
 use crate::engine::config::Config;
 use crate::engine::host::atomic::{self, Durability};
@@ -266,7 +267,14 @@ impl Connection {
                 ("pasta", pasta::start(&request)?)
             }
             Way::Slirp4netns => {
-                return Err(Error::unsupported("--network slirp4netns is not supported yet"));
+                let request = Slirp4netns {
+                    config: site.config,
+                    netns: &self.netns,
+                    ports: &self.ports,
+                    options: &self.options,
+                    pidfile: &pidfile,
+                };
+                ("slirp4netns", slirp4netns::start(&request)?)
             }
         };
         let endpoint = Endpoint {

@@ -28,7 +28,9 @@ pub mod pasta;
 pub mod ports;
 pub mod proxy;
 mod record;
+mod refusal;
 pub mod rootless;
+pub mod slirp4netns;
 mod surroundings;
 pub mod user_mode;
 

@@ -4,6 +4,7 @@
 //! connections from the host's loopback to the container's own address. The one of Debian 12 (2023-03) can do neither;
 //! there the container gets an address of its own instead of a copy of the host's, so that the host's is reachable.
 
+use super::refusal::explain;
 use super::user_mode::{self, UserMode};
 use crate::engine::config::Config;
 use crate::engine::host::spawn::{Ended, Spawn};
@@ -12,7 +13,7 @@ use crate::engine::spec::{PortMapping, Protocol};
 use crate::engine::{Error, ErrorKind, Result};
 use std::fs::{self, File};
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -305,56 +306,6 @@ fn tidy(said: &str) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
-/// The failure in the user's terms, found out by trying what pasta tried.
-fn explain(error: Error, ports: &[PortMapping]) -> Error {
-    if error.kind() != ErrorKind::Runtime {
-        return error;
-    }
-    if let Some(refused) = ports.iter().find_map(refusal) {
-        return refused;
-    }
-    let tun = Path::new("/dev/net/tun");
-    match File::options().read(true).write(true).open(tun) {
-        Ok(_) => error,
-        Err(e) => Error::io("open", tun, e)
-            .with_kind(ErrorKind::Unsupported)
-            .with_hint("pasta needs tun devices: as root, modprobe tun; chmod 666 /dev/net/tun")
-            .wrap("user-mode networking is not possible here"),
-    }
-}
-
-/// Why a port cannot be listened on, if it cannot.
-fn refusal(mapping: &PortMapping) -> Option<Error> {
-    let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
-    let addresses = mapping.host_ip.map_or(any.to_vec(), |ip| vec![ip]);
-    let ports = mapping.host_port..=mapping.host_port.saturating_add(mapping.range.max(1) - 1);
-    ports.flat_map(|port| addresses.iter().map(move |ip| SocketAddr::new(*ip, port))).find_map(|address| {
-        let tried = match mapping.protocol {
-            Protocol::Udp => UdpSocket::bind(address).map(drop),
-            _ => TcpListener::bind(address).map(drop),
-        };
-        let e = tried.err()?;
-        let port = format!("{address}/{}", mapping.protocol.as_str());
-        match e.raw_os_error() {
-            Some(libc::EADDRINUSE) => Some(
-                Error::new(ErrorKind::InUse, format!("cannot listen on {port}: address already in use"))
-                    .with_hint(format!("see who does: ss -lnp 'sport = {}'", address.port())),
-            ),
-            Some(libc::EACCES) => Some(
-                Error::new(ErrorKind::Unsupported, format!("cannot listen on {port}: permission denied"))
-                    .with_hint(format!(
-                        "publish a port from 1024 on, or as root: sysctl net.ipv4.ip_unprivileged_port_start={}",
-                        address.port()
-                    )),
-            ),
-            Some(libc::EADDRNOTAVAIL) => {
-                Some(Error::invalid(format!("cannot listen on {port}: this host has no such address")))
-            }
-            _ => None,
-        }
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -416,26 +367,6 @@ mod tests {
         assert_eq!(at(&["127.0.0.53"]), [IpAddr::V4(DNS4)]);
         assert_eq!(at(&["fe80::1", "::1"]), [IpAddr::V6(DNS6)]);
         assert_eq!(at(&["192.0.2.1", "::1"]).len(), 2);
-    }
-
-    #[test]
-    fn a_port_in_use_is_named() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mapping = PortMapping {
-            host_ip: Some("127.0.0.1".parse().unwrap()),
-            host_port: taken.local_addr().unwrap().port(),
-            container_port: 80,
-            range: 1,
-            ..PortMapping::default()
-        };
-        let error = explain(Error::new(ErrorKind::Runtime, "pasta failed"), std::slice::from_ref(&mapping));
-        assert_eq!(error.kind(), ErrorKind::InUse);
-        assert_eq!(
-            error.to_string(),
-            format!("cannot listen on 127.0.0.1:{}/tcp: address already in use", mapping.host_port)
-        );
-        drop(taken);
-        assert!(refusal(&mapping).is_none());
     }
 
     #[test]
