@@ -157,6 +157,7 @@ fn ps_lists_states_and_formats() {
         (&["-l", "-n", "1"], "--last and --latest are mutually exclusive"),
         (&["--filter", "colour=red"], "invalid filter"),
         (&["--format", "{{.Nope}}"], "can't evaluate field Nope in type *container"),
+        (&["--filter", "name=nobody", "--format", "{{.Nope}}"], "can't evaluate field Nope"),
         (&["--format", "{{.ID"], "template: :1: unclosed action"),
     ] {
         sandbox.coracle(["ps"]).args(words.iter().copied()).fails(1).stderr_has(message);
@@ -204,6 +205,13 @@ fn inspect_has_what_scripts_ask_for() {
         ("done", "{{.State.FinishedAt.IsZero}} {{.State.Pid}}", "false 0"),
         ("lab/busybox", "{{.Os}} {{.RootFS.Type}} {{.Config.Cmd}}", "linux layers [sh]"),
         ("lab/busybox", "{{index .RepoTags 0}}", "docker.io/lab/busybox:latest"),
+        // Go's nil slices and maps.
+        ("up", "{{.Config.Entrypoint}} {{len .Config.Entrypoint}} {{json .Config.Entrypoint}}", "[] 0 null"),
+        (
+            "lab/busybox",
+            "{{.Config.Volumes}} {{len .Config.Volumes}} {{json .Config.Volumes}}",
+            "map[] 0 null",
+        ),
     ];
     for (name, format, expected) in cases {
         assert_eq!(ask(name, format), expected, "{name} {format}");

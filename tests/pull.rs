@@ -436,6 +436,7 @@ fn rmi_takes_names_before_images() {
     assert_eq!(removed.lines(), ["Untagged: localhost/other:latest", &format!("Deleted: {v1}")]);
     sandbox.coracle(["rmi", "other"]).fails(1).stderr_has("No such image: other");
     sandbox.coracle(["rmi", "--ignore", "other"]).ok();
+    sandbox.coracle(["rmi", "-f", "other"]).ok();
     let partly = sandbox.coracle(["rmi", "other", "lab/tags:v2"]).fails(1);
     partly.stdout_has("Deleted: ").stderr_has("No such image: other");
     sandbox.coracle(["rmi"]).fails(1).stderr_has("image name or ID must be specified");

@@ -380,7 +380,7 @@ fn namespaces(row: &Row) -> Value {
     ];
     let entries = KINDS.iter().map(|(name, kind)| (Rc::from(*name), row.namespace(kind).into()));
     let entries = if row.pid == 0 { BTreeMap::new() } else { entries.collect() };
-    Value::Map(Rc::new(Map { element: Element::Str, entries }))
+    Value::Map(Rc::new(Map { element: Element::Str, entries, nil: false }))
 }
 
 /// podman's `{"80": ["tcp"]}`.
@@ -391,7 +391,7 @@ fn exposed(row: &Row) -> Value {
         ports.entry(Rc::from(number)).or_default().push(protocol);
     }
     let entries = ports.into_iter().map(|(k, v)| (k, Value::strings(v))).collect();
-    Value::Map(Rc::new(Map { element: Element::Other, entries }))
+    Value::Map(Rc::new(Map { element: Element::Other, entries, nil: false }))
 }
 
 fn size_text(row: &Row) -> Value {
@@ -404,7 +404,7 @@ fn size_text(row: &Row) -> Value {
 fn size_json(row: &Row) -> Value {
     let Some((written, all)) = row.size else { return Value::NilPointer };
     let entries = BTreeMap::from([("rootFsSize".into(), all.into()), ("rwSize".into(), written.into())]);
-    Value::Map(Rc::new(Map { element: Element::Other, entries }))
+    Value::Map(Rc::new(Map { element: Element::Other, entries, nil: false }))
 }
 
 fn local_volumes(row: &Row) -> Value {
@@ -426,7 +426,7 @@ fn mappings(row: &Row) -> Value {
         ];
         Value::Struct(Rc::new(Struct { name: "PortMapping", fields }))
     };
-    Value::List(Rc::new(List { any: false, items: row.ports().iter().map(one).collect() }))
+    Value::List(Rc::new(List { any: false, items: row.ports().iter().map(one).collect(), nil: false }))
 }
 
 /// podman's fields in podman's order, then docker's own. Where both have one, `--format json` has podman's type and

@@ -123,7 +123,7 @@ impl<R> Listing<R> {
             Kind::Whole(template) => {
                 let all = self.columns_where(|_| true);
                 let items = rows.iter().map(|row| self.record(row, &all, true)).collect();
-                let list = Value::List(Rc::new(template::List { any: false, items }));
+                let list = Value::List(Rc::new(template::List { any: false, items, nil: false }));
                 execute(template, &list)
             }
             Kind::Rows(template) => self.rows(template, plan, rows),
@@ -136,6 +136,12 @@ impl<R> Listing<R> {
         if plan.headings {
             out.push_str(&template.execute_headers(&self.headers()).map_err(|e| Error::invalid(e.0))?);
             out.push('\n');
+        }
+        // A field that does not exist is told where there is nothing to list, too, as docker does.
+        if let (true, Err(e)) = (rows.is_empty(), template.execute_headers(&self.headers()))
+            && e.0.contains("can't evaluate field")
+        {
+            return Err(Error::invalid(e.0));
         }
         let columns = self.columns_where(|name| uses.has(name));
         let labels = uses.has("Label");
@@ -187,7 +193,7 @@ impl<R> Listing<R> {
             });
             Value::Struct(Rc::new(Struct { name: self.name, fields: fields.collect() }))
         });
-        let list = Value::List(Rc::new(template::List { any: false, items: items.collect() }));
+        let list = Value::List(Rc::new(template::List { any: false, items: items.collect(), nil: false }));
         template::to_json_pretty(&list, 2) + "\n"
     }
 }
@@ -303,6 +309,20 @@ mod tests {
         ];
         for (format, expected) in cases {
             assert_eq!(render(format), expected, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error_without_any_row() {
+        for (format, fails) in [
+            ("{{.Nope}}", true),
+            ("{{.ID}} {{.Name.Nope}}", true),
+            ("{{.ID}} {{json .}} {{.Label \"x\"}} {{index .Name 9}} {{upper .ID}}", false),
+            ("{{range .}}{{.Nope}}{{end}}", false),
+        ] {
+            let none: [Boat; 0] = [];
+            let plan = Plan::new(Some(format), "{{.ID}}", true).unwrap();
+            assert_eq!(LISTING.render(&plan, &none).is_err(), fails, "{format}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::images::repo_digests;
 use crate::cmd::container::inspect::{GraphDriver, Set, Texts, layer_data, set};
-use crate::cmd::format::template::{GoTime, to_value};
+use crate::cmd::format::template::{self, GoTime, to_value};
 use crate::cmd::system::inspect::{Inspected, show};
 use crate::cmd::{Context, Exit};
 use crate::engine::image::{self, Healthcheck, ImageConfig, RunConfig};
@@ -100,10 +100,14 @@ struct Config {
     #[serde(skip_serializing_if = "Set::is_empty")]
     exposed_ports: Set,
     env: Vec<String>,
+    #[serde(serialize_with = "template::slice")]
     entrypoint: Option<Vec<String>>,
+    #[serde(serialize_with = "template::slice")]
     cmd: Option<Vec<String>>,
+    #[serde(serialize_with = "template::map")]
     volumes: Option<Set>,
     working_dir: String,
+    #[serde(serialize_with = "template::slice")]
     on_build: Option<Vec<String>>,
     labels: Texts,
     stop_signal: String,

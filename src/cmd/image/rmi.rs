@@ -16,7 +16,7 @@ pub struct RmiArgs {
     /// Remove all images
     #[arg(short, long)]
     pub all: bool,
-    /// Remove an image with several names, and the containers that use it
+    /// Remove an image with several names, and the containers that use it; a missing image is no error
     #[arg(short, long)]
     pub force: bool,
     /// A missing image is no error
@@ -42,8 +42,8 @@ pub fn run(cx: &Context, args: RmiArgs) -> Result<Exit> {
         return Err(Error::invalid("when using the --all switch, you may not pass any images names or IDs"));
     }
     let engine = cx.engine()?;
-    let options =
-        RemoveOptions { force: args.force || args.all, no_prune: args.no_prune, ignore: args.ignore };
+    let force = args.force || args.all;
+    let options = RemoveOptions { force, no_prune: args.no_prune, ignore: args.ignore || args.force };
     let names = if args.all { all(engine)? } else { args.images.clone() };
     let mut exit = Exit::OK;
     for name in &names {

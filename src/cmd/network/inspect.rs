@@ -123,7 +123,7 @@ fn structure(name: &'static str, fields: Vec<Field>) -> Value {
 }
 
 fn list(items: Vec<Value>) -> Value {
-    Value::List(Rc::new(List { any: false, items }))
+    Value::List(Rc::new(List { any: false, items, nil: false }))
 }
 
 /// Whether a network has IPv6 (or IPv4) addresses.
@@ -194,7 +194,7 @@ fn ipam(network: &Network) -> Value {
                 json("Gateway", gateway.into()),
                 json(
                     "AuxiliaryAddresses",
-                    Value::Map(Rc::new(Map { element: Element::Str, entries: others })),
+                    Value::Map(Rc::new(Map { element: Element::Str, entries: others, nil: false })),
                 ),
             ],
         )
@@ -242,7 +242,7 @@ fn containers(members: &[Member], shown: impl Fn(&Member) -> Value) -> Value {
     // docker and podman list those that run.
     let live = members.iter().filter(|m| m.endpoint.is_some());
     let entries = live.map(|m| (Rc::from(m.id.as_str()), shown(m))).collect();
-    Value::Map(Rc::new(Map { element: Element::Other, entries }))
+    Value::Map(Rc::new(Map { element: Element::Other, entries, nil: false }))
 }
 
 /// podman's `interfaces` of a container: subnets and MAC address by interface.
@@ -265,7 +265,7 @@ fn interfaces(member: &Member) -> Value {
         )
     };
     let entries = member.endpoint.iter().map(|e| (Rc::from(e.interface.as_str()), one(e))).collect();
-    Value::Map(Rc::new(Map { element: Element::Other, entries }))
+    Value::Map(Rc::new(Map { element: Element::Other, entries, nil: false }))
 }
 
 /// docker's entry for a container.

@@ -99,7 +99,7 @@ pub fn show(
     }
     match template {
         None => {
-            let list = Value::List(Rc::new(List { any: false, items: found }));
+            let list = Value::List(Rc::new(List { any: false, items: found, nil: false }));
             cx.println(template::to_json_pretty(&list, 4))?;
         }
         Some(template) => {

@@ -1,6 +1,7 @@
 //! `Config`: what the process is and what the image said of it.
 
 use super::{Set, Texts, set};
+use crate::cmd::format::template;
 use crate::engine::Engine;
 use crate::engine::oci::systemd_mode;
 use crate::engine::spec::{ContainerSpec, MountKind, NamespaceMode};
@@ -23,11 +24,15 @@ pub(super) struct Config {
     pub open_stdin: bool,
     pub stdin_once: bool,
     pub env: Vec<String>,
+    #[serde(serialize_with = "template::slice")]
     pub cmd: Option<Vec<String>>,
     pub image: String,
+    #[serde(serialize_with = "template::map")]
     pub volumes: Option<Set>,
     pub working_dir: String,
+    #[serde(serialize_with = "template::slice")]
     pub entrypoint: Option<Vec<String>>,
+    #[serde(serialize_with = "template::slice")]
     pub on_build: Option<Vec<String>>,
     pub labels: Texts,
     pub annotations: Texts,

@@ -3,6 +3,7 @@
 use super::Texts;
 use super::host::{HostPort, mode};
 use crate::cmd::container::ports::bindings;
+use crate::cmd::format::template;
 use crate::cmd::network::inspect::endpoint_id;
 use crate::engine::Engine;
 use crate::engine::network::Networks;
@@ -77,14 +78,18 @@ pub(super) struct Endpoint {
     #[serde(rename = "NetworkID")]
     pub network_id: String,
     #[serde(rename = "DriverOpts")]
+    #[serde(serialize_with = "template::map")]
     pub driver_opts: Option<Texts>,
     #[serde(rename = "IPAMConfig")]
     pub ipam_config: Option<Texts>,
     #[serde(rename = "Links")]
+    #[serde(serialize_with = "template::slice")]
     pub links: Option<Vec<String>>,
     #[serde(rename = "Aliases")]
+    #[serde(serialize_with = "template::slice")]
     pub aliases: Option<Vec<String>>,
     #[serde(rename = "DNSNames")]
+    #[serde(serialize_with = "template::slice")]
     pub dns_names: Option<Vec<String>>,
     #[serde(rename = "GwPriority")]
     pub gateway_priority: i32,

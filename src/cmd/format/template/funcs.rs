@@ -248,7 +248,9 @@ fn slice(args: &[Value]) -> Result<Value, String> {
     let range = bounds[0]..bounds[1];
     Ok(match item {
         Value::Str(s) => String::from_utf8_lossy(&s.as_bytes()[range]).into_owned().into(),
-        Value::List(l) => Value::List(Rc::new(List { any: l.any, items: l.items[range].to_vec() })),
+        Value::List(l) => {
+            Value::List(Rc::new(List { any: l.any, items: l.items[range].to_vec(), nil: false }))
+        }
         _ => Value::Missing,
     })
 }

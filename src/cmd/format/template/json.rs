@@ -27,6 +27,8 @@ fn write(out: &mut String, value: &Value, indent: Option<usize>, depth: usize) {
         Value::Float(f) => out.push_str(&float(*f)),
         Value::Str(s) => string(out, s),
         Value::Time(t) => string(out, &rfc3339(t)),
+        Value::List(list) if list.nil => out.push_str("null"),
+        Value::Map(map) if map.nil => out.push_str("null"),
         Value::List(list) => {
             sequence(out, '[', ']', indent, depth, list.items.iter(), |out, item| {
                 write(out, item, indent, depth + 1)

@@ -21,7 +21,7 @@ mod value;
 pub use json::{compact as to_json, pretty as to_json_pretty};
 pub use printf::display;
 pub use quote::quote;
-pub use ser::{GoTime, to_value};
+pub use ser::{GoTime, map, slice, to_value};
 pub use uses::Uses;
 pub use value::{Element, Field, GO_ZERO_NANOSECONDS, List, Map, Method, Struct, Value, go_string, rfc3339};
 

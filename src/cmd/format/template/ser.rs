@@ -3,6 +3,7 @@
 use super::value::{Element, Field, GO_ZERO_NANOSECONDS, List, Map, Struct, Value};
 use jiff::Timestamp;
 use serde::ser::{self, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
@@ -26,6 +27,31 @@ const GO_TIME: &str = "coracle::GoTime";
 impl Serialize for GoTime {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_newtype_struct(GO_TIME, &super::rfc3339(&self.instant()))
+    }
+}
+
+const NIL_SLICE: &str = "coracle::NilSlice";
+const NIL_MAP: &str = "coracle::NilMap";
+
+/// A slice that may be Go's nil, for `serialize_with`: `null` in JSON, `[]` in templates.
+pub fn slice<T: Serialize, S: serde::Serializer>(
+    value: &Option<Vec<T>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(list) => list.serialize(serializer),
+        None => serializer.serialize_newtype_struct(NIL_SLICE, &()),
+    }
+}
+
+/// A map that may be Go's nil: `null` in JSON, `map[]` in templates.
+pub fn map<T: Serialize, S: serde::Serializer>(
+    value: &Option<BTreeMap<String, T>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(map) => map.serialize(serializer),
+        None => serializer.serialize_newtype_struct(NIL_MAP, &()),
     }
 }
 
@@ -142,6 +168,8 @@ impl ser::Serializer for Builder {
         let value = value.serialize(self)?;
         Ok(match (name, &value) {
             (GO_TIME, Value::Str(text)) => Value::Time(GoTime::parse(text).instant()),
+            (NIL_SLICE, _) => Value::List(Rc::new(List { nil: true, ..List::default() })),
+            (NIL_MAP, _) => Value::Map(Rc::new(Map { nil: true, ..Map::default() })),
             _ => value,
         })
     }
@@ -193,7 +221,7 @@ impl Sequence {
     fn finish(self) -> Built {
         let first = self.0.first().map(Value::type_name);
         let any = self.0.iter().any(|v| Some(v.type_name()) != first);
-        Ok(Value::List(Rc::new(List { any, items: self.0 })))
+        Ok(Value::List(Rc::new(List { any, items: self.0, nil: false })))
     }
 }
 
@@ -259,7 +287,7 @@ impl ser::SerializeMap for Entries {
     fn end(self) -> Built {
         let strings = self.entries.iter().all(|(_, v)| matches!(v, Value::Str(_)));
         let element = if strings { Element::Str } else { Element::Other };
-        Ok(Value::Map(Rc::new(Map { element, entries: self.entries.into_iter().collect() })))
+        Ok(Value::Map(Rc::new(Map { element, entries: self.entries.into_iter().collect(), nil: false })))
     }
 }
 

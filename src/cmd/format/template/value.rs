@@ -45,6 +45,8 @@ pub struct List {
     pub any: bool,
     /// The elements.
     pub items: Vec<Value>,
+    /// Go's nil: empty everywhere, and `null` in JSON.
+    pub nil: bool,
 }
 
 /// A map with string keys; iterated in the keys' order.
@@ -54,6 +56,8 @@ pub struct Map {
     pub element: Element,
     /// The entries.
     pub entries: BTreeMap<Rc<str>, Value>,
+    /// Go's nil: empty everywhere, and `null` in JSON.
+    pub nil: bool,
 }
 
 /// What a map's values are: decides what `index` gives for a key that is not there.
@@ -105,14 +109,14 @@ impl Value {
     /// A list of strings.
     pub fn strings<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> Value {
         let items = items.into_iter().map(|s| Value::from(s.as_ref())).collect();
-        Value::List(Rc::new(List { any: false, items }))
+        Value::List(Rc::new(List { any: false, items, nil: false }))
     }
 
     /// A map from strings to strings.
     pub fn string_map<'a>(entries: impl IntoIterator<Item = (&'a String, &'a String)>) -> Value {
         let entries =
             entries.into_iter().map(|(k, v)| (Rc::from(k.as_str()), Value::from(v.as_str()))).collect();
-        Value::Map(Rc::new(Map { element: Element::Str, entries }))
+        Value::Map(Rc::new(Map { element: Element::Str, entries, nil: false }))
     }
 
     /// One struct with the fields of several, in their order.
@@ -366,10 +370,13 @@ impl From<&serde_json::Value> for Value {
                 _ => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
             Json::String(s) => Value::from(s.as_str()),
-            Json::Array(items) => {
-                Value::List(Rc::new(List { any: true, items: items.iter().map(Value::from).collect() }))
-            }
+            Json::Array(items) => Value::List(Rc::new(List {
+                any: true,
+                items: items.iter().map(Value::from).collect(),
+                nil: false,
+            })),
             Json::Object(entries) => Value::Map(Rc::new(Map {
+                nil: false,
                 element: Element::Any,
                 entries: entries.iter().map(|(k, v)| (Rc::from(k.as_str()), Value::from(v))).collect(),
             })),
