@@ -29,9 +29,11 @@ pub use record::{ContainerState, Head, Record, Status};
 
 use crate::engine::spec::ContainerSpec;
 use crate::engine::{Error, ErrorKind, Result};
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -171,16 +173,27 @@ impl State {
         let world = World::now(self).with_exits_listed();
         let mut records = Vec::new();
         let mut unfinished = false;
+        let mut name = String::new();
+        let mut bytes = Vec::new();
         for (parent, ephemeral) in [(self.persistent(), false), (self.ephemeral(), true)] {
+            let Some(directory) = open_directory(&parent)? else { continue };
             for id in ids_in(&parent)? {
-                let dir = parent.join(&id);
-                match Record::read(self, &id, dir, ephemeral, &world)? {
-                    Some(record) => records.push(record),
-                    None => unfinished = true,
+                name.clear();
+                name.push_str(&id);
+                name.push_str("/state.json");
+                match read_at(&directory, Path::new(&name), &mut bytes) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        unfinished = true;
+                        continue;
+                    }
+                    Err(e) => return Err(Error::io("read", parent.join(&name), e)),
                 }
+                let dir = parent.join(&id);
+                records.push(Record::parse(self, id, dir, ephemeral, &bytes, &world)?);
             }
         }
-        records.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
+        records.sort_by_cached_key(|record| (record.created, record.id.clone()));
         Ok((records, unfinished))
     }
 
@@ -247,15 +260,32 @@ const LONGEST_FILE: u64 = 16 << 20;
 
 /// The file's bytes, `None` when it does not exist.
 fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io("open", path, e)),
+    let mut bytes = Vec::new();
+    let read = read_at(rustix::fs::CWD, path, &mut bytes).map_err(|e| Error::io("read", path, e))?;
+    Ok(read.then_some(bytes))
+}
+
+/// Replaces `bytes` by a file's, `path` being seen from `directory`; `false` when it does not exist.
+fn read_at(directory: impl AsFd, path: &Path, bytes: &mut Vec<u8>) -> std::io::Result<bool> {
+    bytes.clear();
+    bytes.reserve(2048);
+    let file = match rustix::fs::openat(directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => fs::File::from(file),
+        Err(rustix::io::Errno::NOENT) => return Ok(false),
+        Err(e) => return Err(e.into()),
     };
-    let mut bytes = Vec::with_capacity(2048);
     // Through `take`, as a file by itself is first asked for its size: two more system calls for each of many.
-    file.take(LONGEST_FILE).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
-    Ok(Some(bytes))
+    file.take(LONGEST_FILE).read_to_end(bytes)?;
+    Ok(true)
+}
+
+/// The directory as the place of names, `None` when it does not exist.
+fn open_directory(path: &Path) -> Result<Option<OwnedFd>> {
+    match rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(e) => Err(Error::io("open", path, e)),
+    }
 }
 
 #[cfg(test)]

@@ -61,7 +61,12 @@ fn read_exit(path: &Path) -> Option<Exit> {
 }
 
 /// Makes `state` say what is true now. Writes nothing.
-pub(super) fn correct(state: &mut ContainerState, id: &str, run_dir: &Path, world: &World<'_>) {
+pub(super) fn correct(
+    state: &mut ContainerState,
+    id: &str,
+    run_dir: impl FnOnce() -> PathBuf,
+    world: &World<'_>,
+) {
     if !state.status.is_live() {
         return;
     }
@@ -70,7 +75,7 @@ pub(super) fn correct(state: &mut ContainerState, id: &str, run_dir: &Path, worl
         return;
     }
     if let Some(exit) = world.exit(id) {
-        state.oom_killed = run_dir.join("oom").exists();
+        state.oom_killed = run_dir().join("oom").exists();
         ended(state, exit);
         return;
     }

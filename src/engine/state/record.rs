@@ -60,16 +60,20 @@ pub struct Head {
     /// The whole argv: entrypoint and command.
     pub command: Vec<String>,
     /// `80/tcp` … from the image and `--expose`.
+    #[serde(skip_serializing_if = "is_default")]
     pub exposed_ports: Vec<String>,
     /// All labels.
+    #[serde(skip_serializing_if = "is_default")]
     pub labels: BTreeMap<String, String>,
     /// `--rm`.
+    #[serde(skip_serializing_if = "is_default")]
     pub remove: bool,
     /// `--restart`.
+    #[serde(skip_serializing_if = "is_default")]
     pub restart: RestartPolicy,
 }
 
-/// The mutable part: `state.json`.
+/// The mutable part: `state.json`, in which most of what has its default is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ContainerState {
@@ -80,38 +84,55 @@ pub struct ContainerState {
     /// See [`Status`]. On the disk a live status means a cleanup is owed.
     pub status: Status,
     /// The boot in which `pid` means something.
+    #[serde(skip_serializing_if = "is_default")]
     pub boot_id: String,
     /// The container's first process, in the host's PID namespace; 0: none.
+    #[serde(skip_serializing_if = "is_default")]
     pub pid: u32,
     /// Its start time (clock ticks since boot).
+    #[serde(skip_serializing_if = "is_default")]
     pub pid_start: u64,
     /// conmon; 0: none.
+    #[serde(skip_serializing_if = "is_default")]
     pub conmon_pid: u32,
     /// Its start time.
+    #[serde(skip_serializing_if = "is_default")]
     pub conmon_start: u64,
     /// Of the last run; 0 before the first.
+    #[serde(skip_serializing_if = "is_default")]
     pub exit_code: i32,
     /// The kernel's OOM killer ended the last run.
+    #[serde(skip_serializing_if = "is_default")]
     pub oom_killed: bool,
     /// When the last run began.
+    #[serde(skip_serializing_if = "is_default")]
     pub started_at: Option<jiff::Timestamp>,
     /// When the last run ended.
+    #[serde(skip_serializing_if = "is_default")]
     pub finished_at: Option<jiff::Timestamp>,
     /// How often the restart policy restarted it since the user last did.
+    #[serde(skip_serializing_if = "is_default")]
     pub restart_count: u32,
     /// `stop` or `kill` asked for the last end: the restart policy does not apply.
+    #[serde(skip_serializing_if = "is_default")]
     pub stopped_by_user: bool,
     /// `start` ran for it since it was made.
+    #[serde(skip_serializing_if = "is_default")]
     pub started_before: bool,
     /// Why the last start failed; empty: it did not.
+    #[serde(skip_serializing_if = "is_default")]
     pub error: String,
     /// Path of the OCI runtime of the last start.
+    #[serde(skip_serializing_if = "is_default")]
     pub runtime: String,
     /// Where the root filesystem is mounted while live.
+    #[serde(skip_serializing_if = "is_default")]
     pub mountpoint: PathBuf,
     /// The resolved log file of the last start; empty: the driver has none.
+    #[serde(skip_serializing_if = "is_default")]
     pub log_path: PathBuf,
     /// cgroup of the last start, as given to the runtime.
+    #[serde(skip_serializing_if = "is_default")]
     pub cgroup_path: String,
     /// Its networks, addresses and ports.
     pub network: NetworkState,
@@ -145,25 +166,29 @@ impl Record {
         ephemeral: bool,
         world: &World<'_>,
     ) -> Result<Option<Self>> {
-        let path = dir.join("state.json");
-        let Some(bytes) = read_optional(&path)? else { return Ok(None) };
-        let mut read = match serde_json::from_slice::<ContainerState>(&bytes) {
+        let Some(bytes) = read_optional(&dir.join("state.json"))? else { return Ok(None) };
+        Self::parse(state, id.to_owned(), dir, ephemeral, &bytes, world).map(Some)
+    }
+
+    /// From what `state.json` holds.
+    pub(super) fn parse(
+        state: &State,
+        id: String,
+        dir: PathBuf,
+        ephemeral: bool,
+        bytes: &[u8],
+        world: &World<'_>,
+    ) -> Result<Self> {
+        let mut read = match parse(bytes) {
             Ok(read) => read,
             // A power cut can leave an unsynced file empty: the container is known by its spec.
-            Err(e) => rebuilt(&dir)
-                .ok_or_else(|| Error::corrupt(format!("parse {}", path.display())).with_source(e))?,
+            Err(e) => rebuilt(&dir).ok_or_else(|| {
+                Error::corrupt(format!("parse {}", dir.join("state.json").display())).with_source(e)
+            })?,
         };
         let stored = read.status;
-        observe::correct(&mut read, id, &state.run_dir(id), world);
-        Ok(Some(Self {
-            id: id.to_owned(),
-            created: read.created,
-            state: read,
-            stored,
-            ephemeral,
-            dir,
-            spec: OnceLock::new(),
-        }))
+        observe::correct(&mut read, &id, || state.run_dir(&id), world);
+        Ok(Self { id, created: read.created, state: read, stored, ephemeral, dir, spec: OnceLock::new() })
     }
 
     /// The container's name.
@@ -186,6 +211,14 @@ impl Record {
     }
 }
 
+/// All text is checked at once, which is faster than string by string.
+fn parse(bytes: &[u8]) -> serde_json::Result<ContainerState> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(bytes),
+    }
+}
+
 fn read_spec(dir: &Path) -> Result<StoredSpec<ContainerSpec>> {
     let path = dir.join("spec.json");
     let bytes =
@@ -204,6 +237,10 @@ fn rebuilt(dir: &Path) -> Option<ContainerState> {
         exit_code: observe::EXIT_UNKNOWN,
         ..ContainerState::default()
     })
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Head {

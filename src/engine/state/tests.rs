@@ -123,11 +123,11 @@ fn the_world_corrects_the_record() {
     ];
     for (what, boot, exits, alive, status, code) in table {
         let mut state = running();
-        observe::correct(&mut state, &id(1), none.path(), &World::fake(boot, exits, alive));
+        observe::correct(&mut state, &id(1), || none.path().into(), &World::fake(boot, exits, alive));
         assert_eq!((state.status, state.exit_code), (status, code), "{what}");
     }
     let mut state = ContainerState { status: Status::Starting, ..running() };
-    observe::correct(&mut state, &id(1), none.path(), &World::fake("another", none.path(), all));
+    observe::correct(&mut state, &id(1), || none.path().into(), &World::fake("another", none.path(), all));
     assert_eq!(state.status, Status::Created);
 }
 

@@ -132,6 +132,7 @@ impl<'t> State<'t> {
         match value {
             Value::Missing | Value::Nil => self.out.push_str("<no value>"),
             Value::Method(_) => return Err("can't print func of type func".to_owned()),
+            Value::Str(text) => self.out.push_str(text),
             value => self.out.push_str(&display(value)),
         }
         Ok(())
