@@ -5,9 +5,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use coracle::engine::Digest;
+use coracle::engine::host::random;
 use coracle::engine::store::{
     BigData, ImageRecord, LayerCompression, MountOptions, NewContainer, NewImage, NewLayer, StagedLayer,
-    Store, StoreOptions, diff, random_id,
+    Store, StoreOptions, diff,
 };
 use serde_json::json;
 
@@ -73,7 +74,7 @@ fn apply(store: &Store, tar: &[u8], parent: Option<String>) -> (StagedLayer, New
     let staged = store.stage_layer().unwrap();
     let split = fs::File::create(staged.tar_split_path()).unwrap();
     let applied = diff::apply(tar, staged.dir(), split, &store.apply_options().unwrap()).unwrap();
-    let layer = NewLayer::from_applied(random_id().unwrap(), parent, &applied);
+    let layer = NewLayer::from_applied(random::id().unwrap(), parent, &applied);
     (staged, layer)
 }
 
@@ -121,7 +122,7 @@ fn make_image(store: &Store, name: &str, more: usize) -> ImageRecord {
 
 fn container(image: &str, volatile: bool) -> NewContainer {
     NewContainer {
-        id: random_id().unwrap(),
+        id: random::id().unwrap(),
         image: Some(image.to_owned()),
         volatile,
         ..NewContainer::default()
@@ -272,14 +273,14 @@ fn what_writers_left_half_done_is_settled_by_the_next() {
     let image = make_image(&store, "localhost/lab/made:1", 1);
     let base = store.layer(image.top_layer.as_deref().unwrap()).unwrap().parent.unwrap();
     // A layer as an upstream writer leaves it that was killed: recorded as incomplete.
-    let broken = random_id().unwrap();
+    let broken = random::id().unwrap();
     let path = sandbox.path("root/overlay-layers/layers.json");
     let mut layers: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     layers.push(json!({"id": broken, "parent": base, "created": "2024-01-01T00:00:00Z", "flags": {"incomplete": true}}));
     fs::write(&path, serde_json::to_vec(&layers).unwrap()).unwrap();
     fs::create_dir_all(sandbox.path(format!("root/overlay/{broken}/diff/some"))).unwrap();
     // A container of ours whose maker died before it was recorded, and a staged layer of a dead process.
-    let (id, layer) = (random_id().unwrap(), random_id().unwrap());
+    let (id, layer) = (random::id().unwrap(), random::id().unwrap());
     fs::create_dir_all(sandbox.path(format!("root/overlay/{layer}/diff"))).unwrap();
     fs::write(sandbox.path(format!("root/coracle/pending/container-{id}-{layer}")), "").unwrap();
     fs::create_dir_all(sandbox.path("root/coracle/staging/dead/diff/etc")).unwrap();
@@ -387,7 +388,7 @@ fn a_full_disk_leaves_the_store_as_it_was() {
         fill(&filler, room);
         let _ = store.create_container(container(&image.id, false));
         if let Ok(staged) = store.stage_layer() {
-            let id = random_id().unwrap();
+            let id = random::id().unwrap();
             let new = NewLayer { id: id.clone(), parent: image.top_layer.clone(), ..NewLayer::default() };
             if store.commit_layer(staged, new).is_ok() {
                 store.delete_layer(&id).unwrap();
@@ -615,7 +616,7 @@ fn every_driver_shows_the_same_files() {
         let base = apply(&store, &base.finish(), None);
         let top = apply(&store, &top.finish(), Some(base.1.id.clone()));
         let id = top.1.id.clone();
-        let new = NewImage { id: random_id().unwrap(), top_layer: Some(id.clone()), ..NewImage::default() };
+        let new = NewImage { id: random::id().unwrap(), top_layer: Some(id.clone()), ..NewImage::default() };
         let image = store.commit_image(vec![base, top], new).unwrap();
         let container = store.create_container(container(&image.id, true)).unwrap();
         let root = store.mount(&container.id, &MountOptions::default()).unwrap();

@@ -65,6 +65,14 @@ pub fn parse(what: &str, text: &str, now: Timestamp, zone: &TimeZone) -> Result<
     })
 }
 
+/// The value of a filter `until`: without an offset in the local time zone.
+///
+/// # Errors
+/// As [`parse`].
+pub fn until(value: &str) -> Result<Timestamp> {
+    parse("filter until", value, Timestamp::now(), &TimeZone::system())
+}
+
 fn seconds(text: &str) -> Option<Timestamp> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());

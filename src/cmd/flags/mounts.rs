@@ -261,7 +261,7 @@ fn apply_option(mount: &mut MountSpec, option: &str, seen: &mut Seen) -> Result<
         ("no-dereference", None) => mount.options.push("copy-symlink".to_owned()),
         // macOS settings that people have in their scripts.
         ("consistency", Some(_)) | ("cached" | "delegated" | "consistent" | "default", None) => {}
-        (name, None) => match propagation(name) {
+        (name, None) => match Propagation::parse(name) {
             Some(mode) => {
                 seen.once("the propagation modes")?;
                 mount.bind.propagation = Some(mode);
@@ -277,20 +277,6 @@ fn word(mount: &mut MountSpec, seen: &mut Seen, group: &'static str, name: &str)
     seen.once(group)?;
     mount.options.push(name.to_owned());
     Ok(())
-}
-
-fn propagation(word: &str) -> Option<Propagation> {
-    Some(match word {
-        "private" => Propagation::Private,
-        "rprivate" => Propagation::RPrivate,
-        "shared" => Propagation::Shared,
-        "rshared" => Propagation::RShared,
-        "slave" => Propagation::Slave,
-        "rslave" => Propagation::RSlave,
-        "unbindable" => Propagation::Unbindable,
-        "runbindable" => Propagation::RUnbindable,
-        _ => return None,
-    })
 }
 
 /// What only the whole of a mount shows.
@@ -363,7 +349,7 @@ fn tmpfs_option(mount: &mut MountSpec, option: &str) -> Result<(), String> {
             mount.options.push(option.to_owned())
         }
         name if WORDS.contains(&name) && value.is_empty() => mount.options.push(name.to_owned()),
-        name => match propagation(name).filter(|_| value.is_empty()) {
+        name => match Propagation::parse(name).filter(|_| value.is_empty()) {
             Some(mode) => mount.bind.propagation = Some(mode),
             None => return Err(format!("unknown or invalid option {option:?}")),
         },
@@ -465,7 +451,7 @@ fn field_of(mount: &mut MountSpec, field: &str, env: &Environment, seen: &mut Se
         }
         "bind-propagation" => {
             only(bind)?;
-            let mode = propagation(&some()?.to_ascii_lowercase()).ok_or("unknown propagation")?;
+            let mode = Propagation::parse(&some()?.to_ascii_lowercase()).ok_or("unknown propagation")?;
             mount.bind.propagation = Some(mode);
         }
         "bind-nonrecursive" => {

@@ -5,7 +5,6 @@ use crate::engine::image::{self, ImageConfig};
 use crate::engine::store::ImageRecord;
 use crate::engine::{Engine, Error, Result, moment};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashSet};
 
 const KEYS: [&str; 15] = [
@@ -58,7 +57,7 @@ impl Filters {
                 return Err(invalid("the value is true or false"));
             }
             if key == "until" {
-                until(value)?;
+                moment::until(value)?;
             }
             filters.0.entry(key.to_owned()).or_default().push(value.to_owned());
         }
@@ -88,7 +87,7 @@ impl Filters {
             let names = keys.iter().flat_map(|key| self.values(key));
             names.map(|name| image::find(engine, name).map(|found| found.image.created)).collect()
         };
-        let until = self.values("until").iter().map(|v| until(v)).collect::<Result<Vec<_>>>()?;
+        let until = self.values("until").iter().map(|v| moment::until(v)).collect::<Result<Vec<_>>>()?;
         let used = match self.0.contains_key("containers") {
             true => engine.store.containers()?.into_iter().map(|c| c.image).collect(),
             false => HashSet::new(),
@@ -242,11 +241,6 @@ fn in_class(class: &str, c: char) -> bool {
         }
     }
     false
-}
-
-/// A point in time; without an offset in the local time zone.
-fn until(value: &str) -> Result<Timestamp> {
-    moment::parse("filter until", value, Timestamp::now(), &TimeZone::system())
 }
 
 #[cfg(test)]

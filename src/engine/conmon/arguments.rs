@@ -2,8 +2,9 @@
 //!
 //! Source: conmon(8) and `src/cli.c` of conmon 2.1.6 (Debian 12) and 2.1.12 (Debian 13); every option used here is known to both.
 
-use super::launch::{CgroupManager, Launch, LogTarget};
+use super::launch::{Launch, LogTarget};
 use super::runtime::{Runtime, RuntimeKind};
+use crate::engine::spec::CgroupManager;
 use std::ffi::OsString;
 
 /// Arguments that a container and an exec session share.

@@ -4,23 +4,12 @@ use super::{RunDir, Runtime, arguments, runtime_error, sync};
 use crate::engine::config::Config;
 use crate::engine::host::process;
 use crate::engine::host::spawn::{Child, Spawn, inherited};
+use crate::engine::spec::CgroupManager;
 use crate::engine::{Context, Error, ErrorKind, Result};
 use std::ffi::OsString;
 use std::io::{Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-
-/// Who makes the container's cgroup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CgroupManager {
-    /// The runtime, in the file system.
-    #[default]
-    Cgroupfs,
-    /// systemd, asked by the runtime.
-    Systemd,
-    /// Nobody.
-    Disabled,
-}
 
 /// Where conmon writes what the container says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

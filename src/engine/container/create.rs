@@ -4,6 +4,7 @@
 //! command knows how to remove until the last one makes the container exist.
 
 use super::{defaults, facts, names, namespaces, network, prepare, remove, volumes};
+use crate::engine::host::random;
 use crate::engine::image;
 use crate::engine::oci;
 use crate::engine::spec::{
@@ -127,7 +128,7 @@ fn claim(
         if name_as_hostname {
             spec.hostname = oci::files::hostname_of(&spec.name);
         }
-        match engine.state.claim(&names::new_id()?, spec, created) {
+        match engine.state.claim(&random::id()?, spec, created) {
             Err(e) if e.kind() == ErrorKind::Conflict && !named => {}
             Err(e) if e.kind() == ErrorKind::Conflict && attempt == 0 => {
                 finish_interrupted(engine, &spec.name, e)?

@@ -10,6 +10,7 @@ use crate::engine::conmon::{self, ExecChild, ExecConmon, ExecLaunch, ExecPipes, 
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::drain::Drain;
 use crate::engine::host::process;
+use crate::engine::host::random;
 use crate::engine::host::rooted;
 use crate::engine::oci::user;
 use crate::engine::spec::{ContainerSpec, ProcessSpec, User};
@@ -107,7 +108,7 @@ pub fn exec(engine: &Engine, id: &str, options: &ExecOptions) -> Result<Session>
     let run_dir = RunDir::new(engine.state.run_dir(id));
     sweep(&run_dir);
     let process = process(&run_dir, &record, options)?;
-    let session = new_id()?;
+    let session = random::id()?;
     let dir = run_dir.exec_session(&session);
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(dir.path()).map_err(|e| Error::io("mkdir", dir.path(), e))?;
@@ -399,13 +400,6 @@ fn read_small(root: &OwnedFd, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(LARGEST_PASSWD).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
     Ok(bytes)
-}
-
-fn new_id() -> Result<String> {
-    let mut bytes = [0; 32];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| Error::os("getrandom", e))?;
-    Ok(hex::encode(bytes))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use crate::engine::spec::{NamespaceMode, PortMapping};
 use crate::engine::state::{Record, Status};
 use crate::engine::{Engine, Error, Result, moment};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use regex::Regex;
 use std::collections::BTreeMap;
 
@@ -59,7 +58,7 @@ impl Filters {
                     return Err(invalid().with_hint(format!("a status is one of {}", STATUSES.join(", "))));
                 }
                 "exited" => drop(value.parse::<i32>().map_err(|e| invalid().with_source(e))?),
-                "until" => drop(until(value)?),
+                "until" => drop(moment::until(value)?),
                 _ => {}
             }
             filters.0.entry(key.to_owned()).or_default().push(value.to_owned());
@@ -97,7 +96,7 @@ impl Filters {
         });
         let mut oldest = None;
         for value in self.values("until") {
-            let at = until(value)?;
+            let at = moment::until(value)?;
             oldest = Some(oldest.map_or(at, |o: Timestamp| o.min(at)));
         }
         let mut ancestors = Vec::new();
@@ -267,11 +266,6 @@ fn publishes(port: &PortMapping, filter: &str) -> bool {
         && all.chain(choice).any(|n| exposes(&format!("{n}/{}", port.protocol.as_str()), filter))
 }
 
-/// A point in time; without an offset in the local time zone (docker's `until` filter).
-fn until(value: &str) -> Result<Timestamp> {
-    moment::parse("filter until", value, Timestamp::now(), &TimeZone::system())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -304,7 +298,7 @@ mod tests {
         let port = PortMapping { host_port: 8080, container_port: 80, range: 3, ..PortMapping::default() };
         assert!(publishes(&port, "8082") && publishes(&port, "8000-8080/tcp"));
         assert!(!publishes(&port, "8083") && !publishes(&port, "80") && !publishes(&port, "8080/udp"));
-        let ago = Timestamp::now().duration_since(until("1h30m").unwrap());
+        let ago = Timestamp::now().duration_since(moment::until("1h30m").unwrap());
         assert!((ago.as_secs() - 5400).abs() < 2);
     }
 }

@@ -1,6 +1,7 @@
-//! Names for containers nobody named, and new IDs.
+//! Names for containers nobody named.
 
-use crate::engine::{Error, Result};
+use crate::engine::Result;
+use crate::engine::host::random;
 
 const ADJECTIVES: &[&str] = &[
     "agile", "amber", "ample", "azure", "bold", "bonny", "brave", "breezy", "bright", "brisk", "calm",
@@ -163,17 +164,9 @@ const NOUNS: &[&str] = &[
     "yawl",
 ];
 
-/// A new container ID: 32 random bytes in hex.
-pub(super) fn new_id() -> Result<String> {
-    let mut bytes = [0; 32];
-    random(&mut bytes)?;
-    Ok(hex::encode(bytes))
-}
-
 /// `adjective_noun`; from the second `attempt` on with a number behind it, so that a full store finds one, too.
 pub(super) fn generate(attempt: u32) -> Result<String> {
-    let mut bytes = [0; 6];
-    random(&mut bytes)?;
+    let bytes = random::bytes::<6>()?;
     let pick = |words: &[&'static str], at: usize| {
         words[usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]])) % words.len()]
     };
@@ -184,15 +177,6 @@ pub(super) fn generate(attempt: u32) -> Result<String> {
     })
 }
 
-fn random(bytes: &mut [u8]) -> Result<()> {
-    let mut at = 0;
-    while at < bytes.len() {
-        at += rustix::rand::getrandom(&mut bytes[at..], rustix::rand::GetRandomFlags::empty())
-            .map_err(|e| Error::os("getrandom", e))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -200,12 +184,10 @@ mod tests {
     use crate::engine::state::valid_name;
 
     #[test]
-    fn generated_names_and_ids_are_valid() {
+    fn generated_names_are_valid() {
         for attempt in 0..20 {
             valid_name(&generate(attempt).unwrap()).unwrap();
         }
-        assert_eq!(new_id().unwrap().len(), 64);
-        assert_ne!(new_id().unwrap(), new_id().unwrap());
     }
 
     #[test]

@@ -7,12 +7,10 @@
 use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
 use super::{network, prepare, seccomp_cache};
-use crate::engine::conmon::{
-    self, CgroupManager as Manager, Launch, Launched, LogTarget, Preserved, RunDir, Runtime, Waited, launch,
-};
+use crate::engine::conmon::{self, Launch, Launched, LogTarget, Preserved, RunDir, Runtime, Waited, launch};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::process::{self, PidFd};
-use crate::engine::spec::{CgroupManager, ContainerSpec};
+use crate::engine::spec::ContainerSpec;
 use crate::engine::state::{ContainerState, Locked, Record, Status};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use std::ffi::OsString;
@@ -200,7 +198,7 @@ impl Starting<'_> {
             leave_stdin_open: options.detached && spec.process.open_stdin,
             timeout: spec.timeout,
             exit_command: exit_command(self.engine, self.id),
-            cgroup_manager: manager(prepared.cgroup_manager),
+            cgroup_manager: prepared.cgroup_manager,
             no_pivot: config.containers.engine.no_pivot_root == Some(true),
             no_new_keyring: config.containers.containers.keyring == Some(false),
             sdnotify_socket: None,
@@ -238,14 +236,6 @@ fn make_run_dir(engine: &Engine, id: &str) -> Result<RunDir> {
     }
     exit_file(engine, id).remove()?;
     Ok(RunDir::new(path))
-}
-
-fn manager(manager: CgroupManager) -> Manager {
-    match manager {
-        CgroupManager::Cgroupfs => Manager::Cgroupfs,
-        CgroupManager::Systemd => Manager::Systemd,
-        CgroupManager::Disabled => Manager::Disabled,
-    }
 }
 
 /// The log file, for drivers that have one: asked for, or beside the container's own data in the store.

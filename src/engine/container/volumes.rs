@@ -2,7 +2,7 @@
 //!
 //! `<volumes>/<name>/_data` is mounted; while `<volumes>/<name>/copy-up` exists nobody has filled it yet from the image.
 
-use super::names::new_id;
+use crate::engine::host::random;
 use crate::engine::spec::{ContainerSpec, MountKind, MountSpec};
 use crate::engine::{Engine, Error, Result};
 use std::fs;
@@ -27,7 +27,7 @@ pub(super) fn copy_up_mark(engine: &Engine, name: &str) -> PathBuf {
 /// Names a volume for every mount that has none.
 pub(super) fn name_anonymous(spec: &mut ContainerSpec) -> Result<()> {
     for mount in spec.mounts.iter_mut().filter(|m| m.kind == MountKind::Volume && m.source.is_empty()) {
-        mount.source = new_id()?;
+        mount.source = random::id()?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
 //!
 //! [`DirLock`] is a flock(2) on a directory, for records that are Coracle's alone.
 
+use super::random;
 use crate::engine::{Error, Result};
 use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
@@ -96,11 +97,7 @@ fn new_token() -> Result<[u8; TOKEN_SIZE]> {
     token[..8].copy_from_slice(&u64::try_from(now.as_nanos()).unwrap_or(u64::MAX).to_le_bytes());
     token[8..16].copy_from_slice(&(COUNTER.fetch_add(1, Ordering::Relaxed) + 1).to_le_bytes());
     token[16..20].copy_from_slice(&std::process::id().to_le_bytes());
-    let mut filled = 20;
-    while filled < TOKEN_SIZE {
-        filled += rustix::rand::getrandom(&mut token[filled..], rustix::rand::GetRandomFlags::empty())
-            .map_err(|e| Error::os("getrandom", e))?;
-    }
+    token[20..].copy_from_slice(&random::bytes::<{ TOKEN_SIZE - 20 }>()?);
     Ok(token)
 }
 

@@ -161,7 +161,7 @@ impl Plan<'_> {
         self.routes(&subnets)?;
         Ok(Network {
             name: self.new.name.clone(),
-            id: hex::encode(random::bytes::<32>()?),
+            id: random::id()?,
             driver: self.driver.to_owned(),
             network_interface: interface,
             created: jiff::Timestamp::now(),

@@ -252,7 +252,7 @@ fn refs(options: &[String]) -> Vec<&str> {
 fn tmpfs_options(asked: &MountSpec, resolved: &Resolved) -> Vec<String> {
     let has = |name: &str| asked.options.iter().any(|o| o == name);
     let mut options: Vec<String> = vec![if asked.read_only { "ro" } else { "rw" }.to_owned()];
-    options.push(asked.bind.propagation.map_or("rprivate", propagation).to_owned());
+    options.push(asked.bind.propagation.map_or("rprivate", Propagation::as_str).to_owned());
     for (negative, positive) in [("nosuid", "suid"), ("nodev", "dev")] {
         if !has(negative) && !has(positive) {
             options.push(negative.to_owned());
@@ -275,7 +275,7 @@ fn bind(asked: &MountSpec, source: PathBuf, resolved: &Resolved) -> Result<Mount
     let BindOptions { non_recursive, propagation: mode, idmap, .. } = &asked.bind;
     let mut options: Vec<String> = vec![if asked.read_only { "ro" } else { "rw" }.to_owned()];
     let default = if *non_recursive { "private" } else { "rprivate" };
-    options.push(mode.map_or(default, propagation).to_owned());
+    options.push(mode.map_or(default, Propagation::as_str).to_owned());
     let not_for_runtimes = ["rw", "ro", "copy", "nocopy"];
     let prepared = |o: &String| {
         not_for_runtimes.contains(&o.as_str()) || o.starts_with("upperdir=") || o.starts_with("workdir=")
@@ -334,19 +334,6 @@ fn overlay_path(path: &Path, is_lower: bool) -> Result<String> {
     }
     let text = text.replace('\\', "\\\\");
     Ok(if is_lower { text.replace(':', "\\:") } else { text })
-}
-
-fn propagation(mode: Propagation) -> &'static str {
-    match mode {
-        Propagation::Private => "private",
-        Propagation::RPrivate => "rprivate",
-        Propagation::Shared => "shared",
-        Propagation::RShared => "rshared",
-        Propagation::Slave => "slave",
-        Propagation::RSlave => "rslave",
-        Propagation::Unbindable => "unbindable",
-        Propagation::RUnbindable => "runbindable",
-    }
 }
 
 /// `idmap`: the container's own maps; `idmap=uids=0-1-10#10-11-10;gids=…` (podman-run(1)): `inside-outside-count` rows.

@@ -74,6 +74,38 @@ pub enum Propagation {
     RUnbindable,
 }
 
+impl Propagation {
+    const ALL: [Self; 8] = [
+        Self::Private,
+        Self::RPrivate,
+        Self::Shared,
+        Self::RShared,
+        Self::Slave,
+        Self::RSlave,
+        Self::Unbindable,
+        Self::RUnbindable,
+    ];
+
+    /// The word, as mount options have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::RPrivate => "rprivate",
+            Self::Shared => "shared",
+            Self::RShared => "rshared",
+            Self::Slave => "slave",
+            Self::RSlave => "rslave",
+            Self::Unbindable => "unbindable",
+            Self::RUnbindable => "runbindable",
+        }
+    }
+
+    /// The mode of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == word)
+    }
+}
+
 /// SELinux relabelling of a bind source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -11,6 +11,7 @@ use super::record::{MOUNT_LABEL_FLAG, MOUNT_OPTS_FLAG, PROCESS_LABEL_FLAG, VOLAT
 use super::{ContainerRecord, LayerRecord, Location, NewContainer, Store};
 use crate::engine::host::atomic::Durability;
 use crate::engine::host::lock::FileLock;
+use crate::engine::host::random;
 use crate::engine::spec::IdMappings;
 use crate::engine::{Error, ErrorKind, Result};
 use crate::failpoint;
@@ -200,7 +201,7 @@ pub(super) struct Parent {
 
 fn layer_record(new: &NewContainer, parent: Parent) -> Result<LayerRecord> {
     Ok(LayerRecord {
-        id: super::random_id()?,
+        id: random::id()?,
         parent: parent.layer,
         mount_label: new.mount_label.clone(),
         created: Timestamp::now(),

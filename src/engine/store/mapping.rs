@@ -15,6 +15,7 @@ use super::stack::{StackOptions, map_text};
 use super::{ImageRecord, LayerRecord, Store, file};
 use crate::engine::host::lock::FileLock;
 use crate::engine::host::mount;
+use crate::engine::host::random;
 use crate::engine::spec::{IdMapping, IdMappings, to_container, to_host};
 use crate::engine::{Error, ErrorKind, Result};
 use jiff::Timestamp;
@@ -105,7 +106,7 @@ impl Store {
             )));
         }
         let template = self.layer(top)?;
-        let id = super::random_id()?;
+        let id = random::id()?;
         let note = Note::write(self, &Pending::Layer { id: id.clone() })?;
         let root = maps.root().ok_or_else(|| Error::invalid("the ID maps do not map root"))?;
         self.make_layer_dir(&NewDir { id: &id, parent: Some(top), staged: None, root, image: true })?;

@@ -304,11 +304,6 @@ impl Store {
     }
 }
 
-/// 64 hex digits: an ID of a layer or container.
-pub fn random_id() -> Result<String> {
-    Ok(hex::encode(random::bytes::<32>()?))
-}
-
 /// A name for something temporary.
 fn random_name() -> Result<String> {
     Ok(hex::encode(random::bytes::<8>()?))

@@ -75,16 +75,7 @@ fn kind(kind: MountKind) -> &'static str {
 }
 
 fn propagation(propagation: Option<Propagation>) -> &'static str {
-    match propagation.unwrap_or(Propagation::RPrivate) {
-        Propagation::Private => "private",
-        Propagation::RPrivate => "rprivate",
-        Propagation::Shared => "shared",
-        Propagation::RShared => "rshared",
-        Propagation::Slave => "slave",
-        Propagation::RSlave => "rslave",
-        Propagation::Unbindable => "unbindable",
-        Propagation::RUnbindable => "runbindable",
-    }
+    propagation.unwrap_or(Propagation::RPrivate).as_str()
 }
 
 /// `source:target:options`.
