@@ -314,7 +314,7 @@ fn names_complete() {
     };
     for (words, expected) in [
         (&["stop", "u"][..], "up"),
-        (&["container", "inspect", "d"], "done"),
+        (&["container", "inspect", "do"], "done"),
         (&["rmi", "docker.io/lab/b"], "docker.io/lab/busybox:latest"),
         (&["image", "inspect", "lab/t"], "lab/tags:latest"),
         (&["ps", "--filt"], "--filter"),
