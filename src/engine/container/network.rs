@@ -13,6 +13,7 @@ use crate::engine::state::{ContainerState, Locked, Record, Status};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// Calls `act` with what the networks need to know of the engine.
 fn with_site<T>(engine: &Engine, act: impl FnOnce(&Site<'_>) -> Result<T>) -> Result<T> {
@@ -56,7 +57,8 @@ pub(super) fn check_ports(engine: &Engine, spec: &ContainerSpec) -> Result<()> {
 /// What a start is going to make.
 pub(super) struct Planned {
     connection: Connection,
-    held: Vec<Held>,
+    /// Taken by whoever makes the connection.
+    held: Mutex<Vec<Held>>,
     /// The runtime makes the namespace: it belongs to the container's own user namespace.
     late: bool,
 }
@@ -70,6 +72,10 @@ impl Planned {
     /// The namespace the runtime is to join.
     pub fn netns(&self) -> Option<&Path> {
         (!self.late).then_some(self.connection.netns.as_path())
+    }
+
+    fn take_held(&self) -> Vec<Held> {
+        std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn attachments(&self) -> Vec<Attachment> {
@@ -100,7 +106,7 @@ pub(super) fn plan(
     };
     let late = spec.namespaces.user.is_own();
     with_site(engine, |site| Connection::plan(site, run_dir.path(), &request))
-        .map(|(connection, held)| Some(Planned { connection, held, late }))
+        .map(|(connection, held)| Some(Planned { connection, held: Mutex::new(held), late }))
         .map_err(|e| name_holder(engine, e, id, &ports))
 }
 
@@ -167,7 +173,7 @@ pub(super) fn make<T>(
             planned.connection.make_namespace()?;
             // Nobody listens any more when the other side has failed.
             let _ = tell.send(());
-            with_site(engine, |site| planned.connection.make(site, run_dir.path(), &planned.held))
+            with_site(engine, |site| planned.connection.make(site, run_dir.path(), planned.take_held()))
         });
         // An error of the other side closes the channel, and is told below.
         let done =
@@ -192,7 +198,7 @@ pub(super) fn make_late(
         return Ok(None);
     }
     planned.connection.adopt_namespace(pid)?;
-    let made = with_site(engine, |site| planned.connection.make(site, run_dir.path(), &planned.held));
+    let made = with_site(engine, |site| planned.connection.make(site, run_dir.path(), planned.take_held()));
     made.map(Some)
 }
 
@@ -230,7 +236,11 @@ fn addresses(attachments: &[Attachment], endpoints: &BTreeMap<String, Endpoint>)
     }
     for endpoint in user_mode.clone() {
         out.own.extend(endpoint.addresses.iter().map(|a| a.addr().to_string()));
-        out.forwarders.extend(endpoint.name_servers.iter().map(ToString::to_string));
+        out.forwarders.extend(endpoint.forwarders.iter().map(ToString::to_string));
+    }
+    // Every bridge of a user has the same.
+    if let Some(endpoint) = named.clone().next().filter(|_| out.forwarders.is_empty()) {
+        out.forwarders.extend(endpoint.forwarders.iter().map(ToString::to_string));
     }
     out.search.dedup();
     out.name_servers.dedup();

@@ -7,8 +7,9 @@
 use super::ipam::{self, Leases};
 use super::netavark::{Client, Netavark};
 use super::pasta::{self, Pasta};
+use super::rootless::Shared;
 use super::slirp4netns::{self, Slirp4netns};
-use super::{Network, Networks, ports, proxy, user_mode};
+use super::{Network, Networks, dns, forward, ports, proxy, user_mode};
 use crate::engine::config::Config;
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::{netns, process};
@@ -167,7 +168,7 @@ impl Connection {
         }
         let mut attachment = attachment.clone();
         attachment.network.clone_from(&network.name);
-        let short: String = self.id.chars().take(12).collect();
+        let short = self.short_id();
         if network.dns_enabled && !attachment.aliases.contains(&short) {
             attachment.aliases.push(short);
         }
@@ -232,7 +233,7 @@ impl Connection {
     }
 
     fn make_dir(&self) -> Result<()> {
-        let dir = self.netns.parent().unwrap_or(Path::new("/"));
+        let dir = self.dir();
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|e| Error::io("mkdir", dir, e))
     }
@@ -242,11 +243,20 @@ impl Connection {
         &self,
         site: &Site<'_>,
         run_dir: &Path,
-        held: &[ports::Held],
+        mut held: Vec<ports::Held>,
     ) -> Result<BTreeMap<String, Endpoint>> {
-        proxy::start(&site.config.env.program, run_dir, held, &self.addresses())?;
+        let rootless = site.config.rootless();
+        if !rootless {
+            proxy::start(&site.config.env.program, run_dir, &held, &self.addresses())?;
+        }
         let mut made = self.user_mode(site, run_dir)?;
         made.extend(self.join(site, &self.members)?);
+        if rootless && let Some(shared) = Shared::existing(self.dir()) {
+            // pasta listens where the container has an address itself.
+            held.retain(|port| !self.addresses().iter().any(|a| a.is_ipv4() == port.address.is_ipv4()));
+            shared.run(|| proxy::start(&site.config.env.program, run_dir, &held, &self.addresses()))?;
+            self.forward(site)?;
+        }
         crate::failpoint!("network.after-setup");
         Ok(made)
     }
@@ -281,7 +291,7 @@ impl Connection {
             interface: found.interface,
             addresses: found.addresses,
             gateways: found.gateways,
-            name_servers: found.name_servers,
+            forwarders: found.name_servers,
             host_address: found.host_address,
             ..Endpoint::default()
         };
@@ -298,8 +308,23 @@ impl Connection {
             return Ok(BTreeMap::new());
         }
         let netavark = Netavark::find(site.config)?;
+        let client = self.client(site, members);
+        let setup = || {
+            let made = netavark.setup(&self.netns, &client).context("set up the network")?;
+            self.wait_for_names(site, members, &made);
+            Ok(made)
+        };
         let _lock = lock(site.config)?;
-        netavark.setup(&self.netns, &self.client(members)).context("set up the network")
+        if !site.config.rootless() {
+            return setup();
+        }
+        let shared = Shared::acquire(site.config, self.dir(), &self.id, site.lives)?;
+        let mut made = shared.run(setup)?;
+        for endpoint in made.values_mut() {
+            endpoint.host_address = shared.facts().host_address;
+            endpoint.forwarders.clone_from(&shared.facts().name_servers);
+        }
+        Ok(made)
     }
 
     fn leave(&self, site: &Site<'_>, members: &[Member]) -> Result<()> {
@@ -307,26 +332,66 @@ impl Connection {
             return Ok(());
         }
         let netavark = Netavark::find(site.config)?;
-        let client = self.client(members);
+        let client = self.client(site, members);
+        let teardown = || {
+            let Err(e) = netavark.teardown(&self.netns, &client) else { return Ok(()) };
+            // What was made in part is torn down in part, and bridge and firewall rules stay. Made once more it goes as a
+            // whole.
+            tracing::debug!("network of container {}: {e}; once more", self.id);
+            let other = self.netns.with_extension("again");
+            netns::remove(&other)?;
+            netns::create(&other)?;
+            let done = netavark.setup(&other, &client).and_then(|_| netavark.teardown(&other, &client));
+            netns::remove(&other)?;
+            done
+        };
         let _lock = lock(site.config)?;
-        let Err(e) = netavark.teardown(&self.netns, &client) else { return Ok(()) };
-        // What was made in part is torn down in part, and bridge and firewall rules stay. Made once more it goes as a whole.
-        tracing::debug!("network of container {}: {e}; once more", self.id);
-        let other = self.netns.with_extension("again");
-        netns::remove(&other)?;
-        netns::create(&other)?;
-        let done = netavark.setup(&other, &client).and_then(|_| netavark.teardown(&other, &client));
-        netns::remove(&other)?;
-        done
+        if !site.config.rootless() {
+            return teardown();
+        }
+        // Without the namespace the bridges are gone, too.
+        Shared::existing(self.dir()).map_or(Ok(()), |shared| shared.run(teardown))
     }
 
-    fn client<'a>(&'a self, members: &'a [Member]) -> Client<'a> {
+    /// A container is let go when its name is known, by which time those of its neighbours are, too.
+    fn wait_for_names(&self, site: &Site<'_>, members: &[Member], made: &BTreeMap<String, Endpoint>) {
+        let port = site.config.containers.network.dns_bind_port.unwrap_or(53);
+        for member in members.iter().filter(|m| !m.addresses.is_empty()) {
+            let server = made.get(&member.network.name).and_then(|e| e.name_servers.first().copied());
+            let Some(server) = server else { continue };
+            let v6 = member.addresses.iter().all(|a| a.addr().is_ipv6());
+            if !dns::wait_for(server, port, &self.short_id(), v6) {
+                tracing::debug!("aardvark-dns does not answer on network {}", member.network.name);
+            }
+        }
+    }
+
+    fn short_id(&self) -> String {
+        self.id.chars().take(12).collect()
+    }
+
+    /// An ordinary user's ports lead into the namespace of the bridges by pasta, and straight to the container.
+    fn forward(&self, site: &Site<'_>) -> Result<()> {
+        if self.way != Way::Bridge || !site.config.rootless() {
+            return Ok(());
+        }
+        let Some(shared) = Shared::existing(self.dir()) else { return Ok(()) };
+        forward::start(site.config, &shared, &self.id, &self.addresses(), &self.ports)
+    }
+
+    /// The directory of network namespaces.
+    fn dir(&self) -> &Path {
+        self.netns.parent().unwrap_or(Path::new("/"))
+    }
+
+    fn client<'a>(&'a self, site: &Site<'_>, members: &'a [Member]) -> Client<'a> {
+        let translated = self.way == Way::Bridge && !site.config.rootless();
         Client {
             id: &self.id,
             name: &self.name,
             hostname: &self.hostname,
             members,
-            ports: &self.ports,
+            ports: if translated { &self.ports } else { &[] },
             dns: &self.dns,
         }
     }
@@ -344,7 +409,7 @@ impl Connection {
         let member = &self.members[self.members.len() - 1..];
         match self.join(site, member) {
             Ok(made) => {
-                self.retarget(run_dir)?;
+                self.retarget(site, run_dir)?;
                 Ok(made)
             }
             Err(e) => {
@@ -366,12 +431,17 @@ impl Connection {
         self.members.remove(index);
         self.save(run_dir)?;
         Leases::new(&site.config.paths.run_state, site.lives).give_back(network, &self.id)?;
-        self.retarget(run_dir)?;
+        self.retarget(site, run_dir)?;
         left.map(|()| true)
     }
 
-    fn retarget(&self, run_dir: &Path) -> Result<()> {
-        if self.ports.is_empty() { Ok(()) } else { proxy::retarget(run_dir, &self.addresses()) }
+    /// After a change of networks: published ports lead to the addresses there are now.
+    fn retarget(&self, site: &Site<'_>, run_dir: &Path) -> Result<()> {
+        if self.ports.is_empty() {
+            return Ok(());
+        }
+        proxy::retarget(run_dir, &self.addresses())?;
+        self.forward(site)
     }
 
     /// Makes interfaces and rules anew with the same addresses, after somebody flushed the firewall.
@@ -389,6 +459,9 @@ pub fn undo(site: &Site<'_>, run_dir: &Path) -> Result<()> {
     let here = connection.boot_id == process::boot_id() && netns::is_mounted(&connection.netns);
     let left = if here { connection.leave(site, &connection.members) } else { Ok(()) };
     crate::failpoint!("network.after-teardown");
+    if site.config.rootless() && !connection.members.is_empty() {
+        Shared::release(site.config, connection.dir(), &connection.id, site.lives)?;
+    }
     netns::remove(&connection.netns)?;
     let leases = Leases::new(&site.config.paths.run_state, site.lives);
     for member in &connection.members {

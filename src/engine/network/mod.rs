@@ -18,6 +18,7 @@ mod change;
 mod connection;
 mod create;
 mod definitions;
+mod dns;
 mod filter;
 mod firewall;
 pub mod forward;

@@ -171,7 +171,9 @@ impl Netavark {
             networks: networks.collect(),
             network_info: members.map(|m| (m.network.name.as_str(), self.info(client.members, m))).collect(),
             port_mappings: client.ports.iter().flat_map(ports).collect(),
-            dns_servers: (!client.dns.is_empty()).then_some(client.dns),
+            // From an internal network nothing is asked elsewhere, whatever the user's servers.
+            dns_servers: (!client.dns.is_empty() && client.members.iter().any(|m| !m.network.internal))
+                .then_some(client.dns),
         }
     }
 

@@ -15,6 +15,8 @@ use std::os::fd::OwnedFd;
 pub struct Held {
     /// Listening (TCP) or bound (UDP).
     pub socket: OwnedFd,
+    /// The host's address it is bound to.
+    pub address: IpAddr,
     /// Its protocol.
     pub protocol: Protocol,
     /// The container's port.
@@ -116,7 +118,12 @@ fn hold_one(mapping: &PortMapping, held: &mut Vec<Held>) -> Result<()> {
                 return Err(refused(mapping, address, &e));
             }
         };
-        held.push(Held { socket: bound, protocol: mapping.protocol, container_port: mapping.container_port });
+        held.push(Held {
+            socket: bound,
+            address,
+            protocol: mapping.protocol,
+            container_port: mapping.container_port,
+        });
     }
     Ok(())
 }

@@ -137,6 +137,8 @@ pub struct Endpoint {
     pub name_servers: Vec<IpAddr>,
     /// Search domains.
     pub search_domains: Vec<String>,
+    /// Name servers through which the host's own are reached, where these cannot be.
+    pub forwarders: Vec<IpAddr>,
     /// Where the host is reached, when that is not the gateway.
     pub host_address: Option<IpAddr>,
 }
