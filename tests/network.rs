@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use crate::killpoints;
 use crate::support::{Host, Lan, Missing, Sandbox, require};
 
-/// A sandbox on the host of a link, with a busybox; and what is on that host.
+/// A rootful sandbox on the host of a link, with a busybox; and what is on that host.
 fn on_a_host() -> Result<(Lan, Sandbox, String), Missing> {
-    on_a_host_with("lab/busybox")
+    on_a_host_with(Sandbox::root()?, "lab/busybox")
 }
 
-fn on_a_host_with(image: &str) -> Result<(Lan, Sandbox, String), Missing> {
+/// The same with another image, for anybody.
+pub fn on_a_host_with(mut sandbox: Sandbox, image: &str) -> Result<(Lan, Sandbox, String), Missing> {
     let lan = Lan::new()?;
-    let mut sandbox = Sandbox::root()?;
     sandbox.pull(image);
     sandbox.move_to(&lan.host);
     let before = lan.host.state();
@@ -21,7 +21,7 @@ fn on_a_host_with(image: &str) -> Result<(Lan, Sandbox, String), Missing> {
 }
 
 /// A web server that says `text` and logs its clients.
-fn serve(sandbox: &Sandbox, name: &str, flags: &[&str], text: &str) {
+pub fn serve(sandbox: &Sandbox, name: &str, flags: &[&str], text: &str) {
     let script = format!("mkdir -p /www; echo {text} >/www/index.html; exec httpd -f -v -p 80 -h /www");
     let mut argv = vec!["run", "-d", "--name", name];
     argv.extend(flags);
@@ -31,7 +31,7 @@ fn serve(sandbox: &Sandbox, name: &str, flags: &[&str], text: &str) {
 
 /// What an HTTP server says, tried for a few seconds.
 #[track_caller]
-fn get(host: &Host, url: &str) -> String {
+pub fn get(host: &Host, url: &str) -> String {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         let output = host.command(&["curl", "-sS", "--max-time", "3", url]).output().unwrap();
@@ -123,7 +123,7 @@ fn ask(host: &Host, server: &str, message: &str) -> String {
 
 #[test]
 fn udp_is_published_too() {
-    let (lan, sandbox, before) = require!(on_a_host_with("lab/debian"));
+    let (lan, sandbox, before) = require!(Sandbox::root().and_then(|s| on_a_host_with(s, "lab/debian")));
     let echo =
         "use IO::Socket::INET; my $s = IO::Socket::INET->new(Proto => 'udp', LocalPort => 53) or die $!;
         while (defined $s->recv(my $m, 512)) { $s->send($m) }";

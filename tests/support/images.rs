@@ -157,6 +157,7 @@ pub fn offers(name: &str) -> Vec<Offer> {
         "lab/multi" => vec![Offer::Image("latest", multi())],
         "lab/config" => vec![Offer::Image("latest", config())],
         "lab/debian" => vec![Offer::Image("latest", debian())],
+        "lab/services" => vec![Offer::Image("latest", services())],
         "lab/big" => vec![Offer::Image("latest", big())],
         "lab/deep" => vec![Offer::Image("latest", deep())],
         "lab/tags" => {
@@ -201,7 +202,7 @@ pub fn offers(name: &str) -> Vec<Offer> {
 /// when their making changes.
 pub fn version(name: &str) -> Option<u32> {
     match name {
-        "lab/debian" => Some(1),
+        "lab/debian" | "lab/services" => Some(1),
         "lab/big" => Some(1),
         _ => None,
     }
@@ -350,19 +351,46 @@ fn deep() -> Image {
 
 /// A minimal root of the distribution that runs here, made by debootstrap once and kept.
 fn debian() -> Image {
-    let cache = cache_dir();
-    let tarball = cache.join("debian.tar");
-    let _lock = lock(&cache.join("debian.lock"));
-    if !tarball.exists() {
-        debootstrap(&cache, &tarball);
-    }
+    let config = json!({"Cmd": ["bash"], "Env": [format!("PATH={}", super::PATH)]});
+    Image::new([Layer::gzip(&debootstrapped("debian", ""))], config)
+}
+
+/// A Debian with the programs of nginx and PostgreSQL. They are unpacked and not configured: their packages would start them.
+fn services() -> Image {
+    let path = format!(
+        "PATH={}:{}",
+        [15, 16, 17].map(|v| format!("/usr/lib/postgresql/{v}/bin")).join(":"),
+        super::PATH
+    );
+    let users = "www-data:x:33:33::/:/bin/sh\npostgres:x:70:70::/tmp:/bin/sh\n";
+    let mut root = debootstrapped("services", "nginx-light postgresql postgresql-client");
     Image::new(
-        [Layer::gzip(&fs::read(tarball).unwrap())],
-        json!({"Cmd": ["bash"], "Env": [format!("PATH={}", super::PATH)]}),
+        [
+            Layer::gzip(&std::mem::take(&mut root)),
+            Layer::of([
+                Entry::file("etc/passwd", format!("root:x:0:0::/root:/bin/sh\n{users}")),
+                Entry::file("etc/group", "root:x:0:\nadm:x:4:\nwww-data:x:33:\npostgres:x:70:\n"),
+                Entry::symlink("etc/nginx/sites-enabled/default", "/etc/nginx/sites-available/default"),
+                Entry::symlink("var/log/nginx/access.log", "/dev/stdout"),
+                Entry::symlink("var/log/nginx/error.log", "/dev/stderr"),
+            ]),
+        ],
+        json!({"Cmd": ["nginx", "-g", "daemon off;"], "Env": [path], "ExposedPorts": {"80/tcp": {}}}),
     )
 }
 
-fn debootstrap(cache: &Path, tarball: &Path) {
+/// A tar of the distribution's smallest root file system with `procps`, and further packages' files unpacked into it.
+fn debootstrapped(name: &str, packages: &str) -> Vec<u8> {
+    let cache = cache_dir();
+    let tarball = cache.join(format!("{name}.tar"));
+    let _lock = lock(&cache.join(format!("{name}.lock")));
+    if !tarball.exists() {
+        debootstrap(&cache.join(name), &tarball, packages);
+    }
+    fs::read(tarball).unwrap()
+}
+
+fn debootstrap(root: &Path, tarball: &Path, packages: &str) {
     let script = "
         set -eu
         . /etc/os-release
@@ -373,16 +401,26 @@ fn debootstrap(cache: &Path, tarball: &Path) {
         rm -rf \"$1\"
         debootstrap --variant=minbase --include=procps \"$VERSION_CODENAME\" \"$1\" $mirror >\"$1.log\" 2>&1 ||
             { tail -n 20 \"$1.log\" >&2; exit 1; }
-        rm -rf \"$1\"/var/cache/apt/archives/*.deb \"$1\"/var/lib/apt/lists/* \"$1\"/var/log/*.log
+        if [ \"$3\" ]; then
+            { chroot \"$1\" apt-get -q update && chroot \"$1\" apt-get -qy --no-install-recommends --download-only install $3; } \
+                >>\"$1.log\" 2>&1 || { tail -n 20 \"$1.log\" >&2; exit 1; }
+            for package in \"$1\"/var/cache/apt/archives/*.deb; do
+                dpkg-deb --fsys-tarfile \"$package\" | tar -x --keep-directory-symlink -C \"$1\"
+            done
+        fi
+        if [ \"$3\" ]; then # what nobody misses here, and the compiler of PostgreSQL's JIT
+            rm -rf \"$1\"/usr/share/doc \"$1\"/usr/share/man \"$1\"/usr/share/locale \"$1\"/usr/lib/*/libLLVM* \"$1\"/usr/lib/llvm*
+        fi
+        rm -rf \"$1\"/var/cache/apt/* \"$1\"/var/lib/apt/lists/* \"$1\"/var/log/*.log
         tar --numeric-owner --xattrs --sort=name -C \"$1\" -cf \"$2.partial\" .
         mv \"$2.partial\" \"$2\"
         rm -rf \"$1\"";
     program("debootstrap").expect("debootstrap");
-    let root = cache.join("debian");
     let status = Command::new("sh")
         .args(["-c", script, "sh"])
         .arg(root)
         .arg(tarball)
+        .arg(packages)
         .env("PATH", super::PATH)
         .status();
     assert!(status.unwrap().success(), "debootstrap failed (it needs root and a Debian mirror)");

@@ -1,0 +1,226 @@
+//! User-defined networks: names, several networks, what changes while containers run.
+
+use std::time::{Duration, Instant};
+
+use crate::network::{get, on_a_host_with, serve};
+use crate::support::{Lan, Missing, Sandbox, require};
+
+/// One for root, with a busybox and what is on the host before.
+fn hosts() -> Result<Vec<(Lan, Sandbox, String)>, Missing> {
+    Sandbox::both()?.into_iter().map(|sandbox| on_a_host_with(sandbox, "lab/busybox")).collect()
+}
+
+/// Runs a command in the container until it succeeds, for a few seconds; what it printed.
+#[track_caller]
+fn eventually(sandbox: &Sandbox, container: &str, command: &str) -> String {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let outcome = sandbox.coracle(["exec", container, "sh", "-c", command]).run();
+        if outcome.exit_code() == 0 {
+            return outcome.text().to_owned();
+        }
+        assert!(Instant::now() < end, "{outcome}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn containers_find_each_other_by_name_alias_and_id() {
+    for (lan, sandbox, before) in require!(hosts()) {
+        sandbox.coracle(["network", "create", "app"]).ok();
+        serve(&sandbox, "db", &["--network", "app", "--network-alias", "sql"], "found");
+        let id = sandbox.coracle(["inspect", "--format", "{{.Id}}", "db"]).ok().text().to_owned();
+        for name in ["db", "sql", &id[..12]] {
+            let ask = format!("wget -qO- http://{name}/");
+            let asked = sandbox.coracle(["run", "--rm", "--network", "app", "lab/busybox", "sh", "-c", &ask]);
+            asked.ok().stdout_is("found");
+        }
+        // Not from another network, nor by a name that is nobody's.
+        sandbox.coracle(["network", "create", "other"]).ok();
+        for (network, name) in [("other", "db"), ("app", "nobody")] {
+            let ask = ["run", "--rm", "--network", network, "lab/busybox", "nslookup", name];
+            assert_ne!(sandbox.coracle(ask).run().exit_code(), 0, "{name} on {network}");
+        }
+        sandbox.coracle(["network", "rm", "app"]).fails(1).stderr_has("db");
+        sandbox.coracle(["rm", "-f", "-t", "0", "db"]).ok();
+        sandbox.coracle(["network", "rm", "app", "other"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
+#[test]
+fn networks_are_joined_and_left_while_a_container_runs() {
+    for (lan, sandbox, before) in require!(hosts()) {
+        sandbox.coracle(["network", "create", "one"]).ok();
+        sandbox.coracle(["network", "create", "two"]).ok();
+        // On whatever the default is, and one elsewhere to be found.
+        sandbox.coracle(["run", "-d", "--name", "mover", "lab/busybox", "sleep", "600"]).ok();
+        serve(&sandbox, "first", &["--network", "one"], "one");
+        serve(&sandbox, "second", &["--network", "two"], "two");
+        sandbox.coracle(["network", "connect", "one", "mover"]).ok();
+        assert_eq!(eventually(&sandbox, "mover", "wget -qO- http://first/"), "one");
+        sandbox.coracle(["network", "connect", "--alias", "late", "two", "mover"]).ok();
+        assert_eq!(eventually(&sandbox, "mover", "wget -qO- http://second/"), "two");
+        assert!(!eventually(&sandbox, "second", "nslookup late").is_empty());
+        sandbox.coracle(["network", "connect", "one", "mover"]).fails(1).stderr_has("already connected");
+        sandbox.coracle(["network", "disconnect", "one", "mover"]).ok();
+        assert_ne!(
+            sandbox.coracle(["exec", "mover", "wget", "-T", "2", "-qO-", "http://first/"]).run().exit_code(),
+            0
+        );
+        assert_eq!(eventually(&sandbox, "mover", "wget -qO- http://second/"), "two");
+        // What was joined is joined again at the next start.
+        sandbox.coracle(["restart", "-t", "0", "mover"]).ok();
+        assert_eq!(eventually(&sandbox, "mover", "wget -qO- http://second/"), "two");
+        sandbox.coracle(["rm", "-f", "-t", "0", "mover", "first", "second"]).ok();
+        sandbox.coracle(["network", "prune", "-f"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
+#[test]
+fn addresses_that_were_asked_for_stay() {
+    for (lan, sandbox, before) in require!(hosts()) {
+        sandbox
+            .coracle([
+                "network",
+                "create",
+                "--subnet",
+                "10.201.7.0/24",
+                "--ipv6",
+                "--subnet",
+                "fd00:201:7::/64",
+                "app",
+            ])
+            .ok();
+        let fixed = ["run", "-d", "--name", "fixed", "--network", "app:ip=10.201.7.77,mac=02:00:00:00:00:77"];
+        sandbox.coracle(fixed).args(["lab/busybox", "sleep", "600"]).ok();
+        for _ in 0..2 {
+            let shown = sandbox.coracle(["exec", "fixed", "ip", "address", "show", "eth0"]).ok();
+            shown.stdout_has("10.201.7.77/24").stdout_has("02:00:00:00:00:77").stdout_has("fd00:201:7::");
+            sandbox.coracle(["restart", "-t", "0", "fixed"]).ok();
+        }
+        let taken = ["run", "--rm", "--network", "app", "--ip", "10.201.7.77", "lab/busybox", "true"];
+        sandbox.coracle(taken).fails(125).stderr_has("already allocated");
+        let outside = ["run", "--rm", "--network", "app", "--ip", "10.9.9.9", "lab/busybox", "true"];
+        sandbox.coracle(outside).fails(125).stderr_has("not in any subnet");
+        sandbox.coracle(["rm", "-f", "-t", "0", "fixed"]).ok();
+        sandbox.coracle(["network", "rm", "app"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
+#[test]
+fn an_internal_network_leads_nowhere() {
+    for (lan, sandbox, before) in require!(hosts()) {
+        // A name server elsewhere that must never be asked.
+        let asked = lan.client.enter(|| {
+            let socket = std::net::UdpSocket::bind("192.0.2.2:53").unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        });
+        sandbox.coracle(["network", "create", "--internal", "inner"]).ok();
+        serve(&sandbox, "web", &["--network", "inner"], "inside");
+        let run = |command: &str| {
+            let argv = [
+                "run",
+                "--rm",
+                "--network",
+                "inner",
+                "--dns",
+                "192.0.2.2",
+                "lab/busybox",
+                "sh",
+                "-c",
+                command,
+            ];
+            sandbox.coracle(argv).run()
+        };
+        assert_eq!(run("wget -qO- http://web/").text(), "inside");
+        assert_ne!(
+            run(&format!("ping -c 1 -W 1 {} || wget -T 1 -qO- http://{}/", lan.client.ipv4, lan.client.ipv4))
+                .exit_code(),
+            0
+        );
+        assert_ne!(run("nslookup somewhere.example").exit_code(), 0);
+        let mut buffer = [0; 512];
+        assert!(asked.recv(&mut buffer).is_err(), "a query left the internal network");
+        sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
+        sandbox.coracle(["network", "rm", "inner"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
+#[test]
+fn fifty_containers_eight_at_a_time() {
+    for (lan, sandbox, before) in require!(hosts()) {
+        sandbox.coracle(["network", "create", "crowd"]).ok();
+        let numbers = std::sync::Mutex::new(0..50);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    loop {
+                        let Some(number) = numbers.lock().unwrap().next() else { return };
+                        let run = ["run", "-d", "--network", "crowd", "--name", &format!("c{number}")];
+                        sandbox.coracle(run).args(["lab/busybox", "sleep", "6000"]).ok();
+                    }
+                });
+            }
+        });
+        let ids = sandbox.coracle(["ps", "-q"]).ok();
+        assert_eq!(ids.lines().len(), 50);
+        let hosts: String = ids
+            .lines()
+            .iter()
+            .map(|id| sandbox.coracle(["exec", id, "hostname", "-i"]).ok().text().to_owned() + "\n")
+            .collect();
+        let mut addresses: Vec<&str> = hosts.lines().collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        assert_eq!(addresses.len(), 50, "{addresses:?}");
+        for name in ["c0", "c25", "c49"] {
+            eventually(&sandbox, "c1", &format!("nslookup {name}"));
+        }
+        sandbox.coracle(["rm", "-f", "-t", "0", "--all"]).timeout(Duration::from_secs(300)).ok();
+        sandbox.coracle(["network", "rm", "crowd"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
+#[test]
+fn nginx_and_postgresql() {
+    let made = Sandbox::both().and_then(|both| {
+        both.into_iter().map(|sandbox| on_a_host_with(sandbox, "lab/services")).collect::<Result<Vec<_>, _>>()
+    });
+    for (lan, sandbox, before) in require!(made) {
+        sandbox.coracle(["run", "-d", "--name", "web", "-p", "8080:80", "lab/services"]).ok();
+        for address in ["127.0.0.1", "[::1]", &lan.host.ipv4] {
+            assert!(get(&lan.host, &format!("http://{address}:8080/")).contains("nginx"), "{address}");
+        }
+        assert!(get(&lan.client, &format!("http://{}:8080/", lan.host.ipv4)).contains("nginx"));
+        sandbox.coracle(["logs", "web"]).ok().stdout_has(&format!("{} - ", lan.client.ipv4));
+        sandbox.coracle(["port", "web"]).ok().stdout_has("80/tcp -> 0.0.0.0:8080");
+        sandbox.coracle(["network", "create", "app"]).ok();
+        let server = "initdb -A trust -D /tmp/data >/dev/null && echo 'host all all all trust' >>/tmp/data/pg_hba.conf && exec postgres -D /tmp/data -h 0.0.0.0 -k /tmp";
+        let run = [
+            "run",
+            "-d",
+            "--name",
+            "db",
+            "--network",
+            "app",
+            "--user",
+            "postgres",
+            "lab/services",
+            "sh",
+            "-c",
+        ];
+        sandbox.coracle(run).arg(server).ok();
+        let query = "for i in $(seq 100); do psql -h db -U postgres -tAc 'select 6 * 7' 2>/dev/null && exit; sleep 0.2; done; exit 1";
+        let asked = sandbox.coracle(["run", "--rm", "--network", "app", "lab/services", "sh", "-c", query]);
+        asked.timeout(Duration::from_secs(120)).ok().stdout_is("42");
+        sandbox.coracle(["rm", "-f", "-t", "0", "--all"]).ok();
+        sandbox.coracle(["network", "prune", "-f"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
