@@ -2,6 +2,9 @@
 
 use crate::support::{Sandbox, require};
 
+/// Names a file that is read after all others.
+const OVERRIDE: &str = "CONTAINERS_CONF_OVERRIDE";
+
 /// A line of `[containers]`, flags, a command, and what it prints. `SHARED` is a directory with a file `seen`.
 type Row = (&'static str, &'static str, &'static str, &'static str);
 
@@ -99,11 +102,10 @@ fn every_key_reaches_the_container() {
         sandbox.pull("lab/busybox");
         let shared = sandbox.mkdir("work/shared").display().to_string();
         sandbox.write("work/shared/seen", "seen\n");
-        let base = sandbox.read("conf/containers.conf");
         let rows = if sandbox.uid() == 0 { [ROWS, ROOTFUL].concat() } else { ROWS.to_vec() };
         for (conf, flags, command, expected) in rows {
             let conf = conf.replace("SHARED", &shared);
-            sandbox.write("conf/containers.conf", format!("{base}[containers]\n{conf}\n"));
+            let path = sandbox.write("conf/own.conf", format!("[containers]\n{conf}\n"));
             let flags: Vec<_> =
                 flags.split_whitespace().map(|word| word.replace("SHARED", &shared)).collect();
             let network = flags.iter().any(|flag| flag == "--network");
@@ -111,7 +113,11 @@ fn every_key_reaches_the_container() {
             let make = |verb: &[&str], words: &[&str]| {
                 let line =
                     sandbox.coracle(verb.iter().copied()).args(network.iter().copied()).args(flags.clone());
-                line.arg("lab/busybox").args(words.iter().copied()).env("FROMHOST", "host").ok()
+                line.arg("lab/busybox")
+                    .args(words.iter().copied())
+                    .env("FROMHOST", "host")
+                    .env(OVERRIDE, &path)
+                    .ok()
             };
             let seen = match command.strip_prefix("inspect ") {
                 Some(format) => {
@@ -131,15 +137,14 @@ fn every_key_reaches_the_container() {
 fn what_cannot_be_applied_is_said_once() {
     let sandbox = require!(Sandbox::user());
     sandbox.pull("lab/busybox");
-    let base = sandbox.read("conf/containers.conf");
     let run = ["run", "--rm", "--network", "none", "lab/busybox", "true"];
     for (conf, phrase) in [
         ("volumes = [\"by-name:/conf\"]", "\"by-name:/conf\" is left out"),
         ("devices = [\"vendor.com/class=x\"]", "\"vendor.com/class=x\" is left out"),
         ("prepare_volume_on_create = true", "prepare_volume_on_create has no effect"),
     ] {
-        sandbox.write("conf/containers.conf", format!("{base}[containers]\n{conf}\n"));
-        let outcome = sandbox.coracle(run).ok();
+        let path = sandbox.write("conf/own.conf", format!("[containers]\n{conf}\n"));
+        let outcome = sandbox.coracle(run).env(OVERRIDE, &path).ok();
         assert_eq!(outcome.stderr.matches(phrase).count(), 1, "{outcome}");
     }
     for (conf, phrase) in [
@@ -147,8 +152,8 @@ fn what_cannot_be_applied_is_said_once() {
         ("mounts = [\"type=nonsense\"]", "containers.conf: mounts"),
         ("umask = \"9\"", "umask"),
     ] {
-        sandbox.write("conf/containers.conf", format!("{base}[containers]\n{conf}\n"));
-        sandbox.coracle(run).fails(125).stderr_has(phrase);
+        let path = sandbox.write("conf/own.conf", format!("[containers]\n{conf}\n"));
+        sandbox.coracle(run).env(OVERRIDE, &path).fails(125).stderr_has(phrase);
     }
 }
 
@@ -157,11 +162,10 @@ fn logs_go_where_the_configuration_says() {
     for sandbox in require!(Sandbox::both()) {
         sandbox.pull("lab/busybox");
         let logs = sandbox.mkdir("work/logs");
-        let base = sandbox.read("conf/containers.conf");
-        sandbox.write("conf/containers.conf", format!("{base}[containers]\nlog_path = {logs:?}\n"));
+        let path = sandbox.write("conf/own.conf", format!("[containers]\nlog_path = {logs:?}\n"));
         let id = sandbox.coracle(["create", "--network", "none", "lab/busybox", "echo", "kept"]).ok();
         let id = id.text().trim();
-        sandbox.coracle(["start", "-a", id]).ok();
+        sandbox.coracle(["start", "-a", id]).env(OVERRIDE, &path).ok();
         assert!(sandbox.read(format!("work/logs/{id}/ctr.log")).contains("kept"));
         sandbox.coracle(["logs", id]).ok().stdout_is("kept");
         sandbox.coracle(["rm", id]).ok();
