@@ -300,6 +300,7 @@ fn unshare_enters_the_rootless_namespace() {
 #[test]
 fn names_complete() {
     let sandbox = require!(furnished());
+    sandbox.coracle(["network", "create", "lab-net"]).ok();
     let complete = |words: &[&str]| {
         let mut line: Vec<String> = vec!["--".into(), "coracle".into()];
         line.extend(words.iter().map(ToString::to_string));
@@ -317,6 +318,9 @@ fn names_complete() {
         (&["container", "inspect", "do"], "done"),
         (&["rmi", "docker.io/lab/b"], "docker.io/lab/busybox:latest"),
         (&["image", "inspect", "lab/t"], "lab/tags:latest"),
+        (&["network", "rm", "lab-"], "lab-net"),
+        (&["run", "--network", "br"], "bridge"),
+        (&["network", "create", "lab-"], ""),
         (&["ps", "--filt"], "--filter"),
         (&["imag"], "image images"),
     ] {

@@ -4,7 +4,6 @@
 use super::{Network, Networks};
 use crate::engine::{Error, Result, moment};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use regex::Regex;
 use std::collections::BTreeMap;
 
@@ -42,7 +41,7 @@ impl Filters {
                 }
                 "name" => out.names.push(Regex::new(value).map_err(|e| invalid().with_source(e))?),
                 "until" => {
-                    let at = moment::parse("filter until", value, Timestamp::now(), &TimeZone::system())?;
+                    let at = moment::until(value)?;
                     out.until = Some(out.until.map_or(at, |until| until.min(at)));
                 }
                 key if KEYS.contains(&key) => {}
