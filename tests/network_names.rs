@@ -100,12 +100,69 @@ fn addresses_that_were_asked_for_stay() {
             shown.stdout_has("10.201.7.77/24").stdout_has("02:00:00:00:00:77").stdout_has("fd00:201:7::");
             sandbox.coracle(["restart", "-t", "0", "fixed"]).ok();
         }
+        let local = ["run", "--rm", "--network", "app", "--link-local-ip", "169.254.77.7", "lab/busybox"];
+        sandbox.coracle(local).args(["ip", "address", "show", "eth0"]).ok().stdout_has("169.254.77.7/16");
         let taken = ["run", "--rm", "--network", "app", "--ip", "10.201.7.77", "lab/busybox", "true"];
         sandbox.coracle(taken).fails(125).stderr_has("already allocated");
         let outside = ["run", "--rm", "--network", "app", "--ip", "10.9.9.9", "lab/busybox", "true"];
         sandbox.coracle(outside).fails(125).stderr_has("not in any subnet");
         sandbox.coracle(["rm", "-f", "-t", "0", "fixed"]).ok();
         sandbox.coracle(["network", "rm", "app"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
+/// A name server that knows one name, for as long as it is asked.
+fn name_server(socket: std::net::UdpSocket) {
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut query = [0; 512];
+    while let Ok((size, client)) = socket.recv_from(&mut query) {
+        let mut reply = query[..size].to_vec();
+        let name = b"\x09somewhere\x07example\x00\x00";
+        let (known, wanted) =
+            (reply[12..].starts_with(name), reply[12..].starts_with(&[name, &[1][..]].concat()));
+        // The question without what follows it (EDNS), and one A record that names it by its place.
+        let end = 12 + reply[12..].iter().position(|b| *b == 0).unwrap() + 5;
+        reply.truncate(end);
+        (reply[2], reply[3], reply[11]) = (0x81, if known { 0x80 } else { 0x83 }, 0);
+        reply[7] = u8::from(wanted);
+        if wanted {
+            reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 198, 51, 100, 7]);
+        }
+        socket.send_to(&reply, client).unwrap();
+    }
+}
+
+#[test]
+fn names_of_the_world_are_asked_for_outside() {
+    for (lan, sandbox, before) in require!(hosts()) {
+        let address = format!("{}:53", lan.client.ipv4);
+        let socket = lan.client.enter(|| std::net::UdpSocket::bind(address).unwrap());
+        std::thread::spawn(|| name_server(socket));
+        sandbox.coracle(["network", "create", "app"]).ok();
+        let run = ["run", "--rm", "--network", "app", "--dns", &lan.client.ipv4, "lab/busybox"];
+        sandbox.coracle(run).args(["nslookup", "somewhere.example"]).ok().stdout_has("198.51.100.7");
+        assert_ne!(sandbox.coracle(run).args(["nslookup", "nowhere.example"]).run().exit_code(), 0);
+        // A server of the network's own, changed later.
+        let updated = sandbox.coracle(["network", "update", "--dns-add", &lan.client.ipv4, "app"]);
+        updated.ok();
+        let run = ["run", "--rm", "--network", "app", "lab/busybox", "nslookup", "somewhere.example"];
+        sandbox.coracle(run).ok().stdout_has("198.51.100.7");
+        sandbox.coracle(["network", "rm", "app"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
+#[test]
+fn ipv6_is_published_with_the_clients_address() {
+    for (lan, sandbox, before) in require!(hosts()) {
+        sandbox.coracle(["network", "create", "--ipv6", "six"]).ok();
+        serve(&sandbox, "web", &["--network", "six", "-p", "8080:80"], "six");
+        assert_eq!(get(&lan.client, &format!("http://[{}]:8080/", lan.host.ipv6)), "six");
+        sandbox.coracle(["logs", "web"]).ok().stderr_has(&lan.client.ipv6);
+        assert_eq!(get(&lan.host, "http://[::1]:8080/"), "six");
+        sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
+        sandbox.coracle(["network", "rm", "six"]).ok();
         assert_eq!(lan.host.state(), before);
     }
 }

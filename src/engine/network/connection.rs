@@ -9,9 +9,10 @@ use super::netavark::{Client, Netavark};
 use super::pasta::{self, Pasta};
 use super::rootless::Shared;
 use super::slirp4netns::{self, Slirp4netns};
-use super::{Network, Networks, dns, forward, ports, proxy, user_mode};
+use super::{Network, Networks, dns, firewall, forward, ports, proxy, user_mode};
 use crate::engine::config::Config;
 use crate::engine::host::atomic::{self, Durability};
+use crate::engine::host::netlink::{self, Netlink};
 use crate::engine::host::{netns, process};
 use crate::engine::spec::{Attachment, Endpoint, PortMapping};
 use crate::engine::{Context, Error, ErrorKind, Result};
@@ -248,6 +249,9 @@ impl Connection {
         let rootless = site.config.rootless();
         if !rootless {
             proxy::start(&site.config.env.program, run_dir, &held, &self.addresses())?;
+            if self.redirects_loopback6(site) {
+                firewall::spare_loopback6(site.config, &self.id, true)?;
+            }
         }
         let mut made = self.user_mode(site, run_dir)?;
         made.extend(self.join(site, &self.members)?);
@@ -259,6 +263,15 @@ impl Connection {
         }
         crate::failpoint!("network.after-setup");
         Ok(made)
+    }
+
+    /// Whether netavark makes a rule for [::1] of a published port.
+    fn redirects_loopback6(&self, site: &Site<'_>) -> bool {
+        let published = self.ports.iter().any(|p| p.host_ip.is_none_or(|ip| ip.is_ipv6()));
+        published
+            && self.way == Way::Bridge
+            && !site.config.rootless()
+            && self.addresses().iter().any(IpAddr::is_ipv6)
     }
 
     /// Starts pasta or slirp4netns, if that is the way.
@@ -310,7 +323,8 @@ impl Connection {
         let netavark = Netavark::find(site.config)?;
         let client = self.client(site, members);
         let setup = || {
-            let made = netavark.setup(&self.netns, &client).context("set up the network")?;
+            let mut made = netavark.setup(&self.netns, &client).context("set up the network")?;
+            self.add_link_local(members, &mut made)?;
             self.wait_for_names(site, members, &made);
             Ok(made)
         };
@@ -351,6 +365,27 @@ impl Connection {
         }
         // Without the namespace the bridges are gone, too.
         Shared::existing(self.dir()).map_or(Ok(()), |shared| shared.run(teardown))
+    }
+
+    /// docker's `--link-local-ip`, which netavark does not know: further addresses, on a link of their own.
+    fn add_link_local(&self, members: &[Member], made: &mut BTreeMap<String, Endpoint>) -> Result<()> {
+        for member in members {
+            let addresses = member.attachment.link_local();
+            let Some(endpoint) = made.get_mut(&member.network.name).filter(|_| !addresses.is_empty()) else {
+                continue;
+            };
+            netns::within(&self.netns, || {
+                let name = &endpoint.interface;
+                let interface = netlink::index(name).ok_or_else(|| {
+                    Error::not_found(format!("there is no interface {name} in the container"))
+                })?;
+                let mut netlink = Netlink::open()?;
+                addresses.iter().try_for_each(|address| netlink.add_address(interface, *address))
+            })
+            .context("add the link-local addresses")?;
+            endpoint.addresses.extend(addresses);
+        }
+        Ok(())
     }
 
     /// A container is let go when its name is known, by which time those of its neighbours are, too.
@@ -458,6 +493,9 @@ pub fn undo(site: &Site<'_>, run_dir: &Path) -> Result<()> {
     user_mode::stop(&run_dir.join(USER_MODE))?;
     let here = connection.boot_id == process::boot_id() && netns::is_mounted(&connection.netns);
     let left = if here { connection.leave(site, &connection.members) } else { Ok(()) };
+    if here && connection.redirects_loopback6(site) {
+        firewall::spare_loopback6(site.config, &connection.id, false)?;
+    }
     crate::failpoint!("network.after-teardown");
     if site.config.rootless() && !connection.members.is_empty() {
         Shared::release(site.config, connection.dir(), &connection.id, site.lives)?;

@@ -1,4 +1,5 @@
-//! What the shared rootless namespace needs of a packet filter, with whichever of nft and iptables there is.
+//! What netavark does not do with the packet filter, with whichever of nft and iptables there is: most of it in the shared rootless
+//! namespace.
 //!
 //! Connections that a container begins from a published port leave by that port's own pasta. They must keep the
 //! container's address there, or pasta would take the masqueraded one for its guest's and send what comes in to it.
@@ -116,6 +117,31 @@ fn give_up_loopback6() -> Result<()> {
         table: netlink::TABLE_MAIN,
         source: Some(source),
     })
+}
+
+/// Keeps netavark's rules from sending connections to [::1] on to the container `id`, which could never answer: the kernel
+/// lets no packet from ::1 out. They reach [`super::proxy`] then. With `on` false: takes that back, if it is there.
+pub(super) fn spare_loopback6(config: &Config, id: &str, on: bool) -> Result<()> {
+    let short: String = id.chars().take(12).collect();
+    if let Some(nft) = find(config, "nft") {
+        // A connection that has been translated, even to where it was going, is not translated again.
+        let table = format!("table ip6 coracle-{short}");
+        let text = match on {
+            true => format!(
+                "{table} {{ chain output {{ type nat hook output priority dstnat - 10; ip6 daddr ::1 dnat to ::1 }} }}\n"
+            ),
+            false => format!("{table}\ndelete {table}\n"),
+        };
+        return feed(&nft, &["-f", "-"], &text);
+    }
+    let Some(program) = restore(config, true) else { return Ok(()) };
+    let verb = if on { "-I" } else { "-D" };
+    let rule = format!("OUTPUT -d ::1/128 -m comment --comment coracle-{short} -j ACCEPT");
+    match feed(&program, &["--noflush"], &format!("*nat\n{verb} {rule}\nCOMMIT\n")) {
+        // It was never made, or went with a reboot.
+        Err(_) if !on => Ok(()),
+        done => done,
+    }
 }
 
 fn find(config: &Config, name: &str) -> Option<PathBuf> {

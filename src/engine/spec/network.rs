@@ -48,6 +48,14 @@ impl Attachment {
     pub fn gateway_priority(&self) -> i64 {
         self.options.get("gw-priority").and_then(|text| text.parse().ok()).unwrap_or(0)
     }
+
+    /// docker's `link-local-ip`, with the prefix length that such addresses have (RFC 3927, RFC 4291).
+    pub fn link_local(&self) -> Vec<ipnet::IpNet> {
+        let listed = self.options.get("link-local-ip").map_or("", String::as_str).split(',');
+        let addresses = listed.filter_map(|text| text.parse::<IpAddr>().ok());
+        let with_prefix = |ip: IpAddr| ipnet::IpNet::new(ip, if ip.is_ipv4() { 16 } else { 64 }).ok();
+        addresses.filter_map(with_prefix).collect()
+    }
 }
 
 /// One `--publish`: `range` ports from `host_port` on lead to as many from `container_port` on.
