@@ -2,9 +2,7 @@
 
 use super::ports;
 use crate::engine::oci::files::add_host;
-use crate::engine::spec::{
-    Attachment, ContainerSpec, Link, NamespaceMode, NetworkRequest, link_local, mac_address,
-};
+use crate::engine::spec::{Attachment, ContainerSpec, Link, NamespaceMode, NetworkRequest, mac_address};
 use crate::engine::{Error, Result};
 use clap::Args;
 use std::net::IpAddr;
@@ -26,7 +24,7 @@ pub struct NetworkArgs {
     /// IPv6 address on the first network
     #[arg(long, value_name = "ADDRESS")]
     pub ip6: Option<String>,
-    /// Link-local address (refused: an interface has the kernel's own)
+    /// Link-local address on the first network (may be repeated)
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub link_local_ip: Vec<String>,
     /// MAC address on the first network
@@ -80,9 +78,6 @@ impl NetworkArgs {
     pub(super) fn apply(&self, spec: &mut ContainerSpec) -> Result<()> {
         if self.use_api_socket {
             return Err(super::later("--use-api-socket", "the API socket"));
-        }
-        if !self.link_local_ip.is_empty() {
-            return Err(link_local("--link-local-ip"));
         }
         self.networks(spec)?;
         self.ports(spec)?;
@@ -144,6 +139,7 @@ impl NetworkArgs {
             ("--ip6", self.ip6.is_some()),
             ("--mac-address", self.mac_address.is_some()),
             ("--network-alias", !self.network_alias.is_empty()),
+            ("--link-local-ip", !self.link_local_ip.is_empty()),
         ];
         given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
     }
@@ -173,6 +169,13 @@ impl NetworkArgs {
                 return conflict("--mac-address", "MAC address");
             }
             first.mac = Some(mac);
+        }
+        if !self.link_local_ip.is_empty() {
+            let ips = self.link_local_ip.iter().map(|t| Ok(address("--link-local-ip", t, None)?.to_string()));
+            let ips = ips.collect::<Result<Vec<_>>>()?.join(",");
+            if first.options.insert("link-local-ip".to_owned(), ips).is_some() {
+                return conflict("--link-local-ip", "link-local IP addresses");
+            }
         }
         Ok(())
     }

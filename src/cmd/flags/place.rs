@@ -1,7 +1,7 @@
 //! A container's place on a network it is connected to.
 
 use super::network::address;
-use crate::engine::spec::{Attachment, link_local, mac_address};
+use crate::engine::spec::{Attachment, mac_address};
 use crate::engine::{Error, Result};
 use clap::Args;
 
@@ -26,7 +26,7 @@ pub struct PlaceArgs {
     /// Know another container by another name (only run and create can do it)
     #[arg(long, value_name = "CONTAINER[:ALIAS]")]
     pub link: Vec<String>,
-    /// Link-local address (refused: an interface has the kernel's own)
+    /// Link-local address (may be repeated)
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub link_local_ip: Vec<String>,
     /// MAC address
@@ -43,9 +43,6 @@ impl PlaceArgs {
         if let Some(link) = self.link.first() {
             return Err(Error::unsupported(format!("--link {link}: links are made when a container is"))
                 .with_hint("connect the other container with --alias: names hold in the whole network"));
-        }
-        if !self.link_local_ip.is_empty() {
-            return Err(link_local("--link-local-ip"));
         }
         if self.alias.iter().any(String::is_empty) {
             return Err(Error::invalid("invalid --alias \"\""));
@@ -70,6 +67,10 @@ impl PlaceArgs {
         if let Some(priority) = self.gw_priority {
             out.options.insert("gw-priority".to_owned(), priority.to_string());
         }
+        if !self.link_local_ip.is_empty() {
+            let ips = self.link_local_ip.iter().map(|t| Ok(address("--link-local-ip", t, None)?.to_string()));
+            out.options.insert("link-local-ip".to_owned(), ips.collect::<Result<Vec<_>>>()?.join(","));
+        }
         Ok(out)
     }
 }
@@ -88,7 +89,7 @@ mod tests {
             gw_priority: Some(-1),
             ip: Some("10.1.0.2".into()),
             ip6: Some("fd00::2".into()),
-            link_local_ip: Vec::new(),
+            link_local_ip: strings(&["169.254.1.1"]),
             mac_address: Some("02-42-ac-11-00-02".into()),
             link: Vec::new(),
         };
@@ -96,13 +97,12 @@ mod tests {
         assert_eq!((got.network.as_str(), got.aliases.len(), got.ips.len()), ("app", 2, 2));
         assert_eq!((got.interface.as_str(), got.mac.as_deref()), ("net7", Some("02:42:ac:11:00:02")));
         let options: Vec<_> = got.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        assert_eq!(options, ["a=b=c", "gw-priority=-1"]);
+        assert_eq!(options, ["a=b=c", "gw-priority=-1", "link-local-ip=169.254.1.1"]);
         for bad in [
             PlaceArgs { ip: Some("fd00::1".into()), ..PlaceArgs::default() },
             PlaceArgs { driver_opt: strings(&["x"]), ..PlaceArgs::default() },
             PlaceArgs { mac_address: Some("zz".into()), ..PlaceArgs::default() },
             PlaceArgs { link: strings(&["a"]), ..PlaceArgs::default() },
-            PlaceArgs { link_local_ip: strings(&["169.254.1.1"]), ..PlaceArgs::default() },
             PlaceArgs { alias: strings(&[""]), ..PlaceArgs::default() },
         ] {
             assert!(bad.attachment("app").is_err());

@@ -195,7 +195,6 @@ fn entrypoints() {
 fn later_machinery_is_refused_in_one_sentence() {
     for words in [
         "-v name:/x y",
-        "--link-local-ip 169.254.1.1 x",
         "--secret s x",
         "--pod p x",
         "--health-cmd true x",
@@ -223,10 +222,11 @@ fn networks_addresses_and_ports() {
         assert_eq!(got.namespaces.network, NamespaceMode::Network("bridge".into()), "{words}");
         got.network
     };
-    let got =
-        on("--network app:alias=one --net other --network-alias two,three --ip 10.1.0.2 --ip6 fd00::2 \
-                  --mac-address 02-42-AC-11-00-02 -p 8080:80 -p 8080:80 -p 80 -p 80 \
-                  -p 53:53/udp,54:54 -P --link /db:sql --link cache x");
+    let got = on(
+        "--network app:alias=one --net other --network-alias two,three --ip 10.1.0.2 --ip6 fd00::2 \
+                  --mac-address 02-42-AC-11-00-02 --link-local-ip 169.254.1.1,fe80::1 -p 8080:80 -p 8080:80 -p 80 -p 80 \
+                  -p 53:53/udp,54:54 -P --link /db:sql --link cache x",
+    );
     let names: Vec<_> = got.attachments.iter().map(|a| a.network.as_str()).collect();
     assert_eq!(names, ["app", "other"]);
     let (first, second) = (&got.attachments[0], &got.attachments[1]);
@@ -236,6 +236,7 @@ fn networks_addresses_and_ports() {
     );
     assert_eq!(first.ips, ["10.1.0.2".parse::<std::net::IpAddr>().unwrap(), "fd00::2".parse().unwrap()]);
     assert_eq!(first.mac.as_deref(), Some("02:42:ac:11:00:02"));
+    assert_eq!(first.options["link-local-ip"], "169.254.1.1,fe80::1");
     assert!(second.ips.is_empty() && second.mac.is_none() && second.options.is_empty());
     assert_eq!(got.ports.iter().map(|p| p.host_port).collect::<Vec<_>>(), [8080, 0, 0, 53, 54]);
     assert!(got.publish_all);
@@ -286,6 +287,7 @@ fn networks_that_contradict_something() {
             "--network a:mac=02:42:ac:11:00:02 --mac-address 02:42:ac:11:00:03 x",
             "cannot specify both --mac-address and per-network MAC address",
         ),
+        ("--network name=a,link-local-ip=169.254.1.1 --link-local-ip 169.254.1.2 x", "link-local"),
         (
             "--network container:c -p 80 x",
             "conflicting options: port publishing and the container type network mode",

@@ -24,7 +24,7 @@ pub use namespace::{
     IdMapping, IdMappings, NamespaceMode, NamespacesSpec, UserNamespace, to_container, to_host,
 };
 pub use network::{Attachment, Endpoint, Link, NetworkSpec, NetworkState, PortMapping, Protocol};
-pub use network_words::{NetworkRequest, link_local, mac_address};
+pub use network_words::{NetworkRequest, mac_address};
 pub use process::{ProcessSpec, User};
 pub use security::SecuritySpec;
 

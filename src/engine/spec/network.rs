@@ -38,8 +38,8 @@ pub struct Attachment {
     pub mac: Option<String>,
     /// The interface's name inside; empty: the first free `ethN`.
     pub interface: String,
-    /// Driver options (`--driver-opt`, further `key=value` of `--network`), and docker's `gw-priority`: the network
-    /// with the greatest has the default route; without: 0.
+    /// Driver options (`--driver-opt`, further `key=value` of `--network`), and two of docker's own: `gw-priority` (the
+    /// network with the greatest has the default route; without: 0) and `link-local-ip` (further addresses, commas between).
     pub options: BTreeMap<String, String>,
 }
 

@@ -106,7 +106,7 @@ fn long(origin: &str, text: &str) -> Result<NetworkRequest> {
         Error::invalid(format!("invalid argument {text:?} for {origin:?}: {what}"))
             .with_hint("name=NETWORK[,alias=NAME][,ip=ADDRESS][,ip6=ADDRESS][,mac-address=ADDRESS][,driver-opt=KEY=VALUE]")
     };
-    let mut out = Attachment::default();
+    let (mut out, mut local) = (Attachment::default(), Vec::new());
     for field in text.split(',') {
         let (key, value) = field.split_once('=').unwrap_or((field, ""));
         let (key, value) = (key.trim().to_lowercase(), value.trim());
@@ -118,7 +118,7 @@ fn long(origin: &str, text: &str) -> Result<NetworkRequest> {
             "alias" => out.aliases.push(value.to_owned()),
             "ip" | "ip6" => out.ips.push(address(&key, value)?),
             "mac-address" => out.mac = Some(mac_address(value)?),
-            "link-local-ip" => return Err(link_local(origin)),
+            "link-local-ip" => local.push(address(&key, value)?.to_string()),
             "driver-opt" => {
                 let (key, value) = value
                     .split_once('=')
@@ -139,6 +139,9 @@ fn long(origin: &str, text: &str) -> Result<NetworkRequest> {
             _ => return Err(bad(format!("invalid field key {key}"))),
         }
     }
+    if !local.is_empty() {
+        out.options.insert("link-local-ip".to_owned(), local.join(","));
+    }
     match out.network.as_str() {
         "" => Err(bad("network name/id is not specified".to_owned())),
         "none" | "host" | "private" | "pasta" | "slirp4netns" if out == named(&out.network) => {
@@ -155,16 +158,10 @@ fn long(origin: &str, text: &str) -> Result<NetworkRequest> {
 fn address(key: &str, text: &str) -> Result<IpAddr> {
     let wanted = text.parse().ok().filter(|ip: &IpAddr| match key {
         "ip" => ip.is_ipv4(),
-        _ => ip.is_ipv6(),
+        "ip6" => ip.is_ipv6(),
+        _ => true,
     });
     wanted.ok_or_else(|| Error::invalid(format!("invalid {key} address {text:?}")))
-}
-
-/// The refusal of addresses beside those of the subnets.
-pub fn link_local(origin: &str) -> Error {
-    Error::unsupported(format!(
-        "{origin}: link-local addresses are not supported: netavark gives an interface none but the kernel's own"
-    ))
 }
 
 /// What dev_valid_name() in the kernel takes.
@@ -270,16 +267,18 @@ mod tests {
 
     #[test]
     fn dockers_long_form() {
-        let got =
-            on("name=app, ALIAS=DB,ip=10.1.0.2,ip6=fd00::2,mac-address=02:aa:bb:00:00:01,driver-opt=a=b=c,\
-                      driver-opt=com.docker.network.endpoint.ifname=net7,gw-priority=-3");
+        let got = on(
+            "name=app, ALIAS=DB,ip=10.1.0.2,ip6=fd00::2,mac-address=02:aa:bb:00:00:01,driver-opt=a=b=c,\
+                      driver-opt=com.docker.network.endpoint.ifname=net7,gw-priority=-3,link-local-ip=169.254.1.1,\
+                      link-local-ip=fe80::1",
+        );
         assert_eq!(
             (got.network.as_str(), got.aliases.as_slice(), got.ips.len()),
             ("app", &["DB".to_owned()][..], 2)
         );
         assert_eq!((got.mac.as_deref(), got.interface.as_str()), (Some("02:aa:bb:00:00:01"), "net7"));
         let options: Vec<_> = got.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        assert_eq!(options, ["a=b=c", "gw-priority=-3"]);
+        assert_eq!(options, ["a=b=c", "gw-priority=-3", "link-local-ip=169.254.1.1,fe80::1"]);
     }
 
     #[test]
@@ -303,6 +302,7 @@ mod tests {
             ("alias=x", "network name/id is not specified"),
             ("name=app,driver-opt=x", "invalid key value pair format in driver options"),
             ("name=app,gw-priority=x", "invalid gw-priority (x): invalid syntax"),
+            ("name=app,link-local-ip=x", "invalid link-local-ip address"),
             ("name=host,alias=x", "host has no such options"),
             ("name=container:x", "invalid network name"),
         ] {
@@ -310,9 +310,7 @@ mod tests {
             assert_eq!(e.kind(), ErrorKind::Invalid, "{text}");
             assert!(e.to_string().contains(phrase), "{text}: {e}");
         }
-        for text in ["pod:x", "name=app,link-local-ip=169.254.1.1"] {
-            assert_eq!(NetworkRequest::parse("--network", text).unwrap_err().kind(), ErrorKind::Unsupported);
-        }
+        assert_eq!(NetworkRequest::parse("--network", "pod:x").unwrap_err().kind(), ErrorKind::Unsupported);
     }
 
     #[test]
