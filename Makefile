@@ -14,7 +14,7 @@ BINDIR := $(DESTDIR)$(PREFIX)/bin
 SHARE  := $(DESTDIR)$(PREFIX)/share
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench fuzz install uninstall deps test-deps docs clean
+.PHONY: help build run test test-vm lint bench fuzz install uninstall deps test-deps docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -36,6 +36,10 @@ test-deps:
 
 test: test-deps ## Install what the tests need, and run all of them
 	@$(CARGO) test --features failpoints $(TESTFLAGS)
+
+test-vm: ## The tests that need systemd and cgroup v2, in a virtual machine (as root; slow without KVM)
+	@scripts/deps build
+	@scripts/test-vm $(TESTFLAGS)
 
 lint: ## Formatting, clippy, documentation, licences
 	@scripts/deps build lint

@@ -36,4 +36,5 @@ mod run_flags;
 mod session;
 mod store;
 mod streams;
+mod systemd;
 mod tree;

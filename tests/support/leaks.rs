@@ -71,9 +71,18 @@ fn sweep(sandbox: &Sandbox) {
     let base = sandbox.path("work").parent().unwrap().to_path_buf();
     let text = base.to_string_lossy().into_owned();
     let pauses = pause_processes(sandbox);
-    for pid in processes(&text, &pauses).into_iter().map(|(pid, _)| pid).chain(pauses.iter().copied()) {
+    let end = |pid: i32| {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    };
+    processes(&text, &pauses).into_iter().for_each(|(pid, _)| end(pid));
+    // Not root, and files of subordinate ids: they belong to us only in a user namespace.
+    if !super::is_root() {
+        let unshare =
+            sandbox.command([super::binary()]).args(sandbox.store_flags()).args(["unshare", "rm", "-rf"]);
+        let _ =
+            unshare.args([sandbox.graph_root(), sandbox.path("tmp"), sandbox.path("home")]).cwd("/").run();
     }
+    pause_processes(sandbox).into_iter().chain(pauses).for_each(end);
     let mut mounted = all_mounts(&text, "self");
     mounted.reverse();
     for path in mounted {
@@ -84,10 +93,6 @@ fn sweep(sandbox: &Sandbox) {
             return;
         }
         std::thread::sleep(Duration::from_millis(50));
-    }
-    // Not root, and files of subordinate ids: they belong to us only in a user namespace.
-    if !super::is_root() {
-        let _ = sandbox.coracle(["unshare", "rm", "-rf"]).arg(base.as_os_str()).cwd("/").run();
     }
 }
 

@@ -66,6 +66,13 @@ pub fn skip(missing: &Missing) {
     let _ = writeln!(std::io::stderr(), "test {name} ... skipped: needs {}", missing.0);
 }
 
+/// The end of a test that another machine runs, so that even `CI` may do without it here.
+pub fn elsewhere(what: &str) {
+    use std::io::Write;
+    let name = std::thread::current().name().unwrap_or("test").to_owned();
+    let _ = writeln!(std::io::stderr(), "test {name} ... left to a machine with {what}");
+}
+
 /// The program that is tested: the one that cargo built with the tests, or `CORACLE_BINARY`.
 pub fn binary() -> PathBuf {
     std::env::var_os("CORACLE_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_coracle").into(), PathBuf::from)

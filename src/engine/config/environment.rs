@@ -81,6 +81,27 @@ impl Environment {
         Err(error.with_hint("set XDG_RUNTIME_DIR to a directory that only you can write to"))
     }
 
+    /// The address of an ordinary user's session bus, on which their systemd listens: `$DBUS_SESSION_BUS_ADDRESS`, else
+    /// `bus` in the runtime directory. `None` for root, and if the caller cannot connect to it: su(1) and sudo(8) pass on
+    /// the variable of somebody else's.
+    pub fn user_bus(&self) -> Option<String> {
+        if !self.rootless() {
+            return None;
+        }
+        let directory = self.var("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let usual = directory.unwrap_or_else(|| format!("/run/user/{}", self.uid).into()).join("bus");
+        let usual = format!("unix:path={}", usual.to_string_lossy());
+        let reachable = |address: &&str| match address.strip_prefix("unix:path=") {
+            Some(path) => {
+                let path = path.split([',', ';']).next().unwrap_or(path);
+                rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
+            }
+            None => true,
+        };
+        let addresses = [self.var("DBUS_SESSION_BUS_ADDRESS"), Some(usual.as_str())];
+        addresses.into_iter().flatten().find(reachable).map(str::to_owned)
+    }
+
     fn is_private(&self, dir: &Path) -> bool {
         fs::symlink_metadata(dir)
             .is_ok_and(|m| m.is_dir() && m.uid() == self.uid && m.mode() & 0o722 == 0o700)
@@ -131,6 +152,24 @@ mod tests {
         assert_eq!(env.expand("$HOME/s/$UID"), Path::new("/home/u/s/1000"));
         assert_eq!(env.expand("/srv/${USER}-store/$NOPE/x"), Path::new("/srv/u-store//x"));
         assert_eq!(env.expand("/plain"), Path::new("/plain"));
+    }
+
+    #[test]
+    fn the_bus_is_one_that_can_be_reached() {
+        let tmp = tempfile::tempdir().unwrap();
+        let bus = |name: &str| format!("unix:path={}/{name}", tmp.path().display());
+        let mut env = environment();
+        env.vars.insert("XDG_RUNTIME_DIR".into(), tmp.path().to_string_lossy().into_owned());
+        assert_eq!(env.user_bus(), None);
+        env.vars.insert("DBUS_SESSION_BUS_ADDRESS".into(), bus("gone"));
+        assert_eq!(env.user_bus(), None);
+        fs::write(tmp.path().join("bus"), "").unwrap();
+        assert_eq!(env.user_bus(), Some(bus("bus")));
+        fs::write(tmp.path().join("other"), "").unwrap();
+        env.vars.insert("DBUS_SESSION_BUS_ADDRESS".into(), bus("other") + ",guid=1");
+        assert_eq!(env.user_bus(), Some(bus("other") + ",guid=1"));
+        env.uid = 0;
+        assert_eq!(env.user_bus(), None);
     }
 
     #[test]

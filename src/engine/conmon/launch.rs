@@ -4,6 +4,7 @@ use super::{RunDir, Runtime, arguments, runtime_error, sync};
 use crate::engine::config::Config;
 use crate::engine::host::process;
 use crate::engine::host::spawn::{Child, Spawn, inherited};
+use crate::engine::host::systemd::Scope;
 use crate::engine::spec::CgroupManager;
 use crate::engine::{Context, Error, ErrorKind, Result};
 use std::ffi::OsString;
@@ -105,6 +106,8 @@ pub struct Launch<'a> {
     pub exit_command: Vec<OsString>,
     /// Who makes the cgroup.
     pub cgroup_manager: CgroupManager,
+    /// The scope of systemd that conmon is moved to; `None`: it stays where this process is.
+    pub scope: Option<ConmonScope>,
     /// chroot instead of pivot_root (containers.conf `no_pivot_root`).
     pub no_pivot: bool,
     /// No session keyring of its own (containers.conf `keyring = false`).
@@ -136,6 +139,7 @@ impl<'a> Launch<'a> {
             timeout: 0,
             exit_command: Vec::new(),
             cgroup_manager: CgroupManager::default(),
+            scope: None,
             no_pivot: false,
             no_new_keyring: false,
             sdnotify_socket: None,
@@ -144,6 +148,17 @@ impl<'a> Launch<'a> {
             stdio: None,
         }
     }
+}
+
+/// Where systemd is asked for a scope.
+#[derive(Clone, Debug)]
+pub struct ConmonScope {
+    /// Its bus (`systemd::SYSTEM_BUS`, or the user's).
+    pub bus: String,
+    /// The caller's user ID outside of any user namespace.
+    pub uid: u32,
+    /// The slice for the scope.
+    pub slice: String,
 }
 
 /// A created container.
@@ -181,7 +196,7 @@ pub fn find(config: &Config) -> Result<PathBuf> {
 /// The environment conmon, the runtime and the exit command get: where things are, and nothing of what else the caller
 /// happens to have set, some of which would end in a container's or a log's hands.
 pub fn environment(config: &Config) -> Vec<(String, String)> {
-    const PASSED: [&str; 15] = [
+    const PASSED: [&str; 16] = [
         "HOME",
         "USER",
         "LOGNAME",
@@ -196,6 +211,8 @@ pub fn environment(config: &Config) -> Vec<(String, String)> {
         "STORAGE_OPTS",
         "TMPDIR",
         "TZ",
+        // Set in services of systemd, see container::start.
+        "INVOCATION_ID",
         "CORACLE_FAILPOINT",
     ];
     let vars = &config.env.vars;
@@ -205,10 +222,8 @@ pub fn environment(config: &Config) -> Vec<(String, String)> {
         .filter_map(|name| vars.get(*name).map(|value| ((*name).to_owned(), value.clone())))
         .collect();
     // systemd's bus: a user's own, never the user's for root.
-    if config.rootless()
-        && let Some(bus) = vars.get("DBUS_SESSION_BUS_ADDRESS")
-    {
-        env.push(("DBUS_SESSION_BUS_ADDRESS".to_owned(), bus.clone()));
+    if let Some(bus) = config.env.user_bus() {
+        env.push(("DBUS_SESSION_BUS_ADDRESS".to_owned(), bus));
     }
     if config.rootless() {
         // The exit command starts inside our user namespace, where the caller's IDs are not to be seen.
@@ -253,8 +268,13 @@ pub fn launch(launch: &Launch<'_>) -> Result<Launched> {
     tracing::debug!(fd = writer.as_raw_fd(), "starting {spawn:?}");
     let mut conmon = spawn.spawn()?;
     drop(writer);
+    // systemd works while the runtime does.
+    let scope = launch.scope.as_ref().map(|scope| move_to_scope(launch.id, scope, conmon.pid()));
     match sync::read(&reader)? {
         Some(message) if message.data > 0 => {
+            if let Some(Err(e)) = scope.map(|scope| scope.and_then(Scope::wait)) {
+                tracing::warn!("conmon stays in this session's cgroup and may end with it: {e}");
+            }
             let pid = message.data.unsigned_abs();
             let conmon_pid = conmon.pid();
             Ok(Launched {
@@ -275,6 +295,12 @@ pub fn launch(launch: &Launch<'_>) -> Result<Launched> {
                 .with_context(|| format!("start {}", launch.conmon.display()))
         }
     }
+}
+
+/// Every conmon has a scope of its own name: after a quick restart the last one's may still be there.
+fn move_to_scope(id: &str, scope: &ConmonScope, pid: u32) -> Result<Scope> {
+    let name = format!("coracle-conmon-{id}-{pid}.scope");
+    Scope::request(&scope.bus, scope.uid, &name, &scope.slice, pid)
 }
 
 /// conmon broke off without a word on the sync pipe; what it wrote to stderr tells why.

@@ -52,10 +52,16 @@ impl LogLine {
             _ => return None,
         };
         let micros = field("__REALTIME_TIMESTAMP")?.parse().ok()?;
+        let partial = field("CONTAINER_PARTIAL_MESSAGE") == Some("true");
+        // conmon 2.1.12 keeps the end of a line, 2.1.6 does not.
+        let text = match text.strip_suffix(b"\n") {
+            Some(line) if !partial => line.to_vec(),
+            _ => text,
+        };
         let line = Self {
             time: Timestamp::from_microsecond(micros).ok()?,
             stream: if field("PRIORITY") == Some("3") { Stream::Stderr } else { Stream::Stdout },
-            partial: field("CONTAINER_PARTIAL_MESSAGE") == Some("true"),
+            partial,
             text,
         };
         Some((line, field("__CURSOR").unwrap_or_default().to_owned()))
@@ -97,6 +103,18 @@ mod tests {
         let bytes = r#"{"__REALTIME_TIMESTAMP":"1","MESSAGE":[104,255],"CONTAINER_PARTIAL_MESSAGE":"true"}"#;
         let (line, _) = LogLine::from_journal(bytes).unwrap();
         assert_eq!((line.partial, &line.text[..]), (true, &b"h\xff"[..]));
+        for (message, partial, want) in [
+            ("a\\n", "false", "a"),
+            ("a\\n\\n", "false", "a\n"),
+            ("\\n", "false", ""),
+            ("a\\n", "true", "a\n"),
+        ] {
+            let entry = format!(
+                r#"{{"__REALTIME_TIMESTAMP":"1","MESSAGE":"{message}","CONTAINER_PARTIAL_MESSAGE":"{partial}"}}"#
+            );
+            let (line, _) = LogLine::from_journal(&entry).unwrap();
+            assert_eq!(String::from_utf8_lossy(&line.text), want, "{entry}");
+        }
         assert!(LogLine::from_journal("{}").is_none());
     }
 }

@@ -25,7 +25,7 @@ pub use control::{reopen_logs, resize};
 pub use exec::{ExecChild, ExecConmon, ExecLaunch, ExecPipes};
 pub(crate) use exit::drain;
 pub use exit::{ExitFile, Waited, Waiter};
-pub use launch::{Launch, Launched, LogTarget, Preserved, environment, find, launch};
+pub use launch::{ConmonScope, Launch, Launched, LogTarget, Preserved, environment, find, launch};
 pub use log_line::LogLine;
 pub(crate) use log_line::is_partial;
 pub use run_dir::RunDir;

@@ -47,6 +47,7 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
     };
     let defaults = defaults::defaults(&engine.config)?;
     oci::complete(&mut spec, config.as_ref(), &defaults, &host)?;
+    facts::apparmor(engine, &spec, &host)?;
     namespaces::resolve(engine, &mut spec)?;
     network::resolve(engine, &mut spec)?;
     settle_auto_userns(engine, &mut spec, &host)?;

@@ -6,6 +6,7 @@
 
 use super::attach::{Attached, Gate, Pipes, state_error};
 use super::exec_process::{Wanted, derive};
+use super::scope;
 use crate::engine::conmon::{self, ExecChild, ExecConmon, ExecLaunch, ExecPipes, Preserved, RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::drain::Drain;
@@ -119,6 +120,7 @@ pub fn exec(engine: &Engine, id: &str, options: &ExecOptions) -> Result<Session>
     fs::write(dir.process(), bytes).map_err(|e| Error::io("write", dir.process(), e))?;
     crate::failpoint!("exec.after-process");
     let runtime = Runtime::find(&engine.config, &record.state.runtime)?;
+    scope::reach(engine, &record.state.cgroup_path);
     let session = spawn(engine, &record, runtime, session, dir, options)?;
     unfinished.keep();
     Ok(session)

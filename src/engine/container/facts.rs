@@ -1,9 +1,16 @@
 //! What [`crate::engine::oci`] must know of this host, gathered for one create or start.
 
+use crate::engine::host::apparmor;
 use crate::engine::host::facts::{self, Query};
+use crate::engine::oci;
 use crate::engine::spec::{ContainerSpec, HostDevice, HostFacts};
 use crate::engine::{Engine, Error, Result};
 use std::collections::BTreeMap;
+
+/// What the host offers a container of this engine without wishes of its own.
+pub fn host(engine: &Engine) -> HostFacts {
+    host_facts(engine, &ContainerSpec::default())
+}
 
 /// Gathers the facts. Devices of the host are walked only for a privileged container.
 pub(super) fn host_facts(engine: &Engine, spec: &ContainerSpec) -> HostFacts {
@@ -14,10 +21,18 @@ pub(super) fn host_facts(engine: &Engine, spec: &ContainerSpec) -> HostFacts {
         rootless: engine.id_maps.as_ref().map(|maps| (maps.uids.as_slice(), maps.gids.as_slice())),
         caller: (config.env.uid, config.env.gid),
         cgroup_manager: configured.map(String::as_str),
-        user_bus: config.env.var("DBUS_SESSION_BUS_ADDRESS").is_some(),
+        user_bus: config.env.user_bus().is_some(),
         runtime_is_recent: false,
         devices: spec.security.privileged,
     })
+}
+
+/// Makes sure that the container's AppArmor profile, if it gets one, is loaded.
+pub(super) fn apparmor(engine: &Engine, spec: &ContainerSpec, host: &HostFacts) -> Result<()> {
+    match oci::apparmor::profile(spec, host)? {
+        Some(profile) => apparmor::provide(profile, &engine.config.env.path()),
+        None => Ok(()),
+    }
 }
 
 /// The nodes of every `--device`.

@@ -25,6 +25,7 @@ mod prepare;
 pub mod prune;
 pub mod remove;
 pub mod restart;
+mod scope;
 mod seccomp_cache;
 mod settle;
 pub mod start;
@@ -35,6 +36,7 @@ pub mod wait;
 
 pub use cleanup::cleanup;
 pub use create::{CreateRequest, create};
+pub use facts::host;
 pub use filter::Filters;
 pub use grants::{Grants, grants};
 pub use list::{inspect, latest, list, resolve};

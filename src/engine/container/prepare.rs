@@ -7,9 +7,11 @@ use super::{accessible, copy_up, facts, namespaces, overlays, seccomp_cache, sys
 use crate::engine::conmon::{RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::rooted;
-use crate::engine::host::{mount, process};
+use crate::engine::host::{cgroup, mount, process};
 use crate::engine::oci::{self, Kind, Resolved, files, seccomp};
-use crate::engine::spec::{CgroupManager, ContainerSpec, MountKind, MountSpec, NamespaceMode, User};
+use crate::engine::spec::{
+    CgroupManager, CgroupMode, ContainerSpec, MountKind, MountSpec, NamespaceMode, User,
+};
 use crate::engine::store::MountOptions;
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
@@ -82,12 +84,16 @@ pub(super) fn prepare(
     shared_memory(engine, spec, &mut resolved)?;
     mount_sources(engine, run_dir.path(), root, spec, (uid, gid), &mut resolved)?;
     accessible::open_ways(spec, run_dir.path(), &resolved)?;
+    facts::apparmor(engine, spec, &host)?;
     let mut config = oci::spec(spec, &host, &resolved)?;
     let compiled = seccomp_cache::apply(engine, runtime, &mut config);
     let text =
         serde_json::to_vec(&config).map_err(|e| Error::corrupt("encode config.json").with_source(e))?;
     atomic::write(&run_dir.config(), &text, 0o600, Durability::None)?;
-    let cgroup_manager = host.cgroup_manager;
+    let cgroup_manager = oci::cgroup_manager(spec, &host);
+    if spec.cgroups == "split" && host.cgroup.mode == CgroupMode::V2 && !resolved.cgroups_path.is_empty() {
+        cgroup::move_aside(&host.cgroup.own, oci::SPLIT_SIBLING)?;
+    }
     Ok(Prepared { rootfs, cgroups_path: resolved.cgroups_path, cgroup_manager, compiled })
 }
 

@@ -6,7 +6,7 @@
 
 use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
-use super::{network, prepare, seccomp_cache};
+use super::{network, prepare, scope, seccomp_cache};
 use crate::engine::conmon::{self, Launch, Launched, LogTarget, Preserved, RunDir, Runtime, Waited, launch};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::process::{self, PidFd};
@@ -199,6 +199,7 @@ impl Starting<'_> {
             timeout: spec.timeout,
             exit_command: exit_command(self.engine, self.id),
             cgroup_manager: prepared.cgroup_manager,
+            scope: scope::of_conmon(self.engine, self.spec, prepared),
             no_pivot: config.containers.engine.no_pivot_root == Some(true),
             no_new_keyring: config.containers.containers.keyring == Some(false),
             sdnotify_socket: None,

@@ -1,6 +1,7 @@
-//! How cgroups are mounted here and what we may do with them (cgroups(7)). Reads only.
+//! How cgroups are mounted here and what we may do with them (cgroups(7)).
 
 use crate::engine::spec::{CgroupFacts, CgroupManager, CgroupMode};
+use crate::engine::{Error, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,12 +46,46 @@ fn choose(configured: Option<&str>, facts: &CgroupFacts, rootless: bool, systemd
         return CgroupManager::Disabled;
     }
     match configured {
-        Some("cgroupfs") | None if !systemd && !facts.writable => CgroupManager::Disabled,
-        Some("cgroupfs") => CgroupManager::Cgroupfs,
+        Some("cgroupfs") if facts.writable => CgroupManager::Cgroupfs,
+        Some("cgroupfs") => CgroupManager::Disabled,
         _ if systemd => CgroupManager::Systemd,
         _ if facts.writable => CgroupManager::Cgroupfs,
         _ => CgroupManager::Disabled,
     }
+}
+
+/// Moves every process of the v2 cgroup `own` (as in /proc/self/cgroup) to its child `name`, so that controllers can be
+/// enabled for children: cgroups(7), "no internal processes". Does nothing if that was done before.
+pub fn move_aside(own: &str, name: &str) -> Result<()> {
+    let own = Path::new(ROOT).join(own.trim_start_matches('/'));
+    if own.file_name().is_some_and(|last| last == name) {
+        return Ok(());
+    }
+    let aside = own.join(name);
+    match fs::create_dir(&aside) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::io("mkdir", &aside, e)
+                .with_hint("--cgroups=split is for services of systemd with Delegate=yes"));
+        }
+        _ => {}
+    }
+    // Until none is left: processes fork meanwhile.
+    for _ in 0..16 {
+        let list = own.join("cgroup.procs");
+        let text = fs::read_to_string(&list).map_err(|e| Error::io("read", &list, e))?;
+        if text.is_empty() {
+            return Ok(());
+        }
+        for pid in text.lines() {
+            match fs::write(aside.join("cgroup.procs"), pid) {
+                Err(e) if e.raw_os_error() != Some(libc::ESRCH) => {
+                    return Err(Error::io("move a process to", &aside, e));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 fn mode(root: &Path) -> CgroupMode {
@@ -157,6 +192,8 @@ mod tests {
             (Some("systemd"), CgroupMode::V2, true, false, false, Cgroupfs),
             (Some("cgroupfs"), CgroupMode::V2, true, false, true, Cgroupfs),
             (Some("cgroupfs"), CgroupMode::V2, false, true, false, Disabled),
+            (Some("cgroupfs"), CgroupMode::V2, false, true, true, Disabled),
+            (Some("systemd"), CgroupMode::V2, false, true, true, Systemd),
             (None, CgroupMode::V2, false, true, true, Systemd),
             (None, CgroupMode::V2, false, true, false, Disabled),
             (None, CgroupMode::Hybrid, false, true, true, Disabled),

@@ -1,6 +1,6 @@
 //! Gathers [`HostFacts`]: a handful of small reads, no more than a millisecond; devices only when they are wanted.
 
-use super::{cgroup, limits};
+use super::{apparmor, cgroup, limits};
 use crate::engine::spec::{CgroupManager, HostDevice, HostFacts, IdMapping};
 use crate::engine::{Error, Result};
 use std::fs;
@@ -42,7 +42,7 @@ pub fn gather(query: &Query<'_>) -> HostFacts {
         cgroup_manager,
         limits: limits::facts(effective, !rootless && in_first_user_namespace()),
         bounding: capability_set(&status, "CapBnd"),
-        apparmor: fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with(b"Y")),
+        apparmor: apparmor::facts(rootless),
         no_mqueue: !fs::read_to_string("/proc/filesystems")
             .is_ok_and(|t| t.lines().any(|l| l.ends_with("\tmqueue"))),
         shared_mqueue: Path::new("/dev/mqueue").is_dir(),

@@ -1,6 +1,7 @@
 //! System calls and facts of the host: the only module that may use `unsafe`.
 #![allow(unsafe_code)]
 
+pub mod apparmor;
 pub mod atomic;
 pub mod cgroup;
 pub mod drain;
@@ -17,5 +18,6 @@ pub mod rooted;
 pub mod signals;
 pub mod socket;
 pub mod spawn;
+pub mod systemd;
 pub mod term;
 pub mod userns;

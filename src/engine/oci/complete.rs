@@ -1,9 +1,9 @@
 //! Completing a [`ContainerSpec`] at creation: what neither flags nor API settled, the image's configuration or
 //! containers.conf does, once and for good.
 
-use super::caps;
 use super::linux::host_sysctl;
 use super::mounts::systemd_mode;
+use super::{apparmor, caps, resources};
 use crate::engine::spec::{
     ContainerSpec, Defaults, HostFacts, ImageConfig, ImageVolumes, MountKind, MountSpec, NamespaceMode,
     ProcessSpec, UserNamespace,
@@ -30,7 +30,11 @@ pub fn complete(
     image_volumes(spec, image)?;
     namespaces(spec, defaults)?;
     super::network::complete(spec, defaults, host)?;
+    if spec.cgroups == "disabled" && resources::has_limits(&spec.resources) {
+        return Err(Error::invalid("resource limits need a cgroup, and --cgroups=disabled makes none"));
+    }
     from_configuration(spec, defaults);
+    apparmor::complete(spec, defaults, host);
     spec.security.base_capabilities = Some(base_capabilities(spec, defaults, host)?);
     if spec.stop_signal.is_empty() {
         spec.stop_signal = if systemd_mode(spec) { "SIGRTMIN+3" } else { "SIGTERM" }.to_owned();
@@ -254,9 +258,6 @@ fn from_configuration(spec: &mut ContainerSpec, defaults: &Defaults) {
         if field.is_empty() {
             field.clone_from(value);
         }
-    }
-    if spec.security.apparmor.is_empty() && !spec.security.privileged {
-        spec.security.apparmor.clone_from(&defaults.apparmor_profile);
     }
     if spec.log.max_size.is_none() {
         spec.log.max_size = defaults.log_size_max;

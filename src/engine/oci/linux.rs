@@ -43,16 +43,30 @@ pub(super) fn mappings(rows: &[IdMapping]) -> Result<Vec<LinuxIdMapping>> {
         .collect()
 }
 
+/// Who makes the container's cgroup: with `--cgroups` `disabled` nobody, and not systemd with `split`, which stays below
+/// the caller's own.
+pub fn cgroup_manager(spec: &ContainerSpec, host: &HostFacts) -> CgroupManager {
+    match (spec.cgroups.as_str(), host.cgroup_manager) {
+        ("disabled", _) => CgroupManager::Disabled,
+        ("split", CgroupManager::Systemd) => CgroupManager::Cgroupfs,
+        (_, manager) => manager,
+    }
+}
+
+/// With `--cgroups=split` on cgroup v2 processes may only be in leaves: the caller moves here, beside the container.
+pub const SPLIT_SIBLING: &str = "runtime";
+
 /// The cgroup of container `id`: a path for cgroupfs, `slice:prefix:name` for systemd, empty for none.
 pub fn cgroups_path(spec: &ContainerSpec, host: &HostFacts, id: &str) -> Result<String> {
-    if spec.cgroups == "disabled" || host.cgroup_manager == CgroupManager::Disabled {
+    let manager = cgroup_manager(spec, host);
+    if manager == CgroupManager::Disabled {
         return Ok(String::new());
     }
     let parent = spec.cgroup_parent.as_str();
     if parent.split('/').any(|part| part == "..") {
         return Err(Error::invalid(format!("invalid --cgroup-parent {parent:?}: it may not contain \"..\"")));
     }
-    if host.cgroup_manager == CgroupManager::Systemd {
+    if manager == CgroupManager::Systemd {
         let slice = match parent {
             "" if host.rootless => "user.slice",
             "" => "machine.slice",
@@ -65,6 +79,7 @@ pub fn cgroups_path(spec: &ContainerSpec, host: &HostFacts, id: &str) -> Result<
         return Ok(format!("{slice}:coracle:{id}"));
     }
     let own = host.cgroup.own.trim_end_matches('/');
+    let own = own.strip_suffix(SPLIT_SIBLING).map_or(own, |own| own.trim_end_matches('/'));
     Ok(match parent {
         _ if spec.cgroups == "split" => format!("{own}/coracle-payload-{id}"),
         "" if host.rootless => format!("{own}/coracle-{id}"),

@@ -4,6 +4,7 @@
 //! containers.conf decide; at each start it gathers [`HostFacts`] and a [`Resolved`], calls [`spec()`] and writes the
 //! result into the bundle. Nothing else edits that file. The texts of /etc/hosts and its kin come from [`files`].
 
+pub mod apparmor;
 pub mod caps;
 pub mod complete;
 pub mod files;
@@ -166,7 +167,7 @@ pub fn spec(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved) -> Resu
     Ok(out)
 }
 
-pub use linux::cgroups_path;
+pub use linux::{SPLIT_SIBLING, cgroup_manager, cgroups_path};
 pub use mounts::systemd_mode;
 
 /// Whether the container has a host name that is nobody else's.

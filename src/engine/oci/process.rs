@@ -1,6 +1,6 @@
 //! The container's first process: arguments, environment, identity, working directory.
 
-use super::{Resolved, built, caps, rlimits};
+use super::{Resolved, apparmor, built, caps, rlimits};
 use crate::engine::spec::{ContainerSpec, HostFacts, User};
 use crate::engine::{Error, Result};
 use oci_spec::runtime::{Process, ProcessBuilder, UserBuilder};
@@ -21,7 +21,7 @@ pub(super) fn process(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolve
         .no_new_privileges(spec.security.no_new_privileges)
         .build()
         .map_err(built)?;
-    process.set_apparmor_profile(apparmor(spec, host)?);
+    process.set_apparmor_profile(apparmor::profile(spec, host)?.map(str::to_owned));
     process.set_oom_score_adj(spec.resources.oom_score_adj);
     Ok(process)
 }
@@ -123,19 +123,6 @@ fn cwd(text: &str) -> Result<PathBuf> {
         )));
     }
     Ok(PathBuf::from(text))
-}
-
-fn apparmor(spec: &ContainerSpec, host: &HostFacts) -> Result<Option<String>> {
-    let profile = spec.security.apparmor.as_str();
-    if !host.apparmor {
-        if !profile.is_empty() && profile != "unconfined" {
-            return Err(Error::unsupported(format!(
-                "the AppArmor profile {profile:?} was asked for, but AppArmor is not enabled on this host"
-            )));
-        }
-        return Ok(None);
-    }
-    Ok(Some(profile.to_owned()).filter(|p| !p.is_empty()))
 }
 
 #[cfg(test)]

@@ -62,7 +62,8 @@ fn has(host: &HostFacts, controller: &str, asked: bool, what: &str) -> bool {
     there
 }
 
-fn has_limits(r: &Resources) -> bool {
+/// Whether something is limited that was asked for.
+pub(super) fn has_limits(r: &Resources) -> bool {
     memory_is_set(r) || cpu_is_set(r) || cpuset_is_set(r) || block_io_is_set(r) || !r.unified.is_empty()
 }
 

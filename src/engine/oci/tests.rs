@@ -440,6 +440,8 @@ fn paths_of_cgroups() {
         (with(fs, root_host()), "/a/b/", "", "/a/b/coracle-ID"),
         (with(fs, root_host()), "", "split", "/user.slice/session.scope/coracle-payload-ID"),
         (with(fs, root_host()), "", "disabled", ""),
+        (with(systemd, root_host()), "", "split", "/user.slice/session.scope/coracle-payload-ID"),
+        (with(systemd, root_host()), "", "disabled", ""),
         (with(systemd, root_host()), "", "", "machine.slice:coracle:ID"),
         (with(systemd, user_host()), "", "", "user.slice:coracle:ID"),
         (with(systemd, root_host()), "a.slice", "", "a.slice:coracle:ID"),

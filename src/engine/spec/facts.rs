@@ -31,6 +31,21 @@ pub enum CgroupManager {
     Disabled,
 }
 
+/// Our own AppArmor profile, which root's containers get where it can be loaded.
+pub const DEFAULT_APPARMOR_PROFILE: &str = concat!("coracle-default-", env!("CARGO_PKG_VERSION"));
+
+/// What AppArmor can do for a container here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AppArmor {
+    /// The kernel does without it.
+    #[default]
+    Off,
+    /// A profile that somebody has loaded can be named.
+    Explicit,
+    /// And [`DEFAULT_APPARMOR_PROFILE`] is there when none is named.
+    Default,
+}
+
 /// The host's cgroups as this process sees them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CgroupFacts {
@@ -101,8 +116,8 @@ pub struct HostFacts {
     pub limits: LimitFacts,
     /// This process's capability bounding set (CapBnd in proc_pid_status(5)), bit N is capability N.
     pub bounding: u64,
-    /// AppArmor is enabled.
-    pub apparmor: bool,
+    /// See [`AppArmor`].
+    pub apparmor: AppArmor,
     /// The kernel lacks mqueue filesystems.
     pub no_mqueue: bool,
     /// /dev/mqueue is mounted on the host, to be shared with who shares its IPC namespace.

@@ -16,7 +16,8 @@ mod security;
 pub mod signal;
 
 pub use facts::{
-    CgroupFacts, CgroupManager, CgroupMode, Defaults, HostDevice, HostFacts, ImageConfig, LimitFacts,
+    AppArmor, CgroupFacts, CgroupManager, CgroupMode, DEFAULT_APPARMOR_PROFILE, Defaults, HostDevice,
+    HostFacts, ImageConfig, LimitFacts,
 };
 pub use limits::{BlkioDevice, DeviceSpec, Resources, Rlimit};
 pub use mount::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel};

@@ -180,7 +180,11 @@ pub(super) fn report(engine: &Engine, podman: &Podman, counts: Counts) -> Result
     };
     let v2 = host.cgroup_version == "v2";
     let sysctl = |name: &str| read(&format!("/proc/sys/net/{name}")).trim() == "1";
-    let mut security_options = vec!["name=seccomp,profile=default".to_owned()];
+    let mut security_options = Vec::new();
+    if host.security.apparmor_enabled {
+        security_options.push("name=apparmor".to_owned());
+    }
+    security_options.push("name=seccomp,profile=default".to_owned());
     if host.security.rootless {
         security_options.push("name=rootless".to_owned());
     }

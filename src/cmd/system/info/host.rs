@@ -99,21 +99,6 @@ pub(super) fn uptime() -> String {
     if days > 0 { format!("{text} (Approximately {:.2} days)", seconds / 86_400.0) } else { text }
 }
 
-/// The version, and the controllers that can be used.
-pub(super) fn cgroups() -> (&'static str, Vec<String>) {
-    let unified = read("/sys/fs/cgroup/cgroup.controllers");
-    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        return ("v2", unified.split_whitespace().map(str::to_owned).collect());
-    }
-    let table = read("/proc/cgroups");
-    let enabled = table.lines().filter(|l| !l.starts_with('#')).filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let name = words.next()?;
-        (words.nth(2)? == "1").then(|| name.to_owned())
-    });
-    ("v1", enabled.collect())
-}
-
 /// The names docker and podman give file systems.
 pub(super) fn backing_file_system(path: &Path) -> String {
     let magic = rustix::fs::statfs(path).map_or(0, |s| s.f_type as u64);

@@ -1,15 +1,15 @@
 //! podman's report (libpod/define/info.go).
 
 use super::host::{
-    CpuUtilization, Distribution, backing_file_system, cgroups, cpu_utilization, distribution, hostname,
-    memory, read, uptime,
+    CpuUtilization, Distribution, backing_file_system, cpu_utilization, distribution, hostname, memory, read,
+    uptime,
 };
 use super::programs::{self, Program};
 use super::{Containers, Counts};
 use crate::cmd::system::version::{Part, go_arch, kernel};
 use crate::engine::config::registries::{PullFromMirror, Registries};
-use crate::engine::container::defaults::defaults;
-use crate::engine::spec::IdMapping;
+use crate::engine::container::{self, defaults::defaults};
+use crate::engine::spec::{AppArmor, CgroupManager, CgroupMode, IdMapping};
 use crate::engine::{Engine, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -144,7 +144,7 @@ struct Mapping {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Security {
-    apparmor_enabled: bool,
+    pub apparmor_enabled: bool,
     capabilities: String,
     pub rootless: bool,
     seccomp_enabled: bool,
@@ -284,7 +284,11 @@ fn programs(engine: &Engine) -> [Program; 6] {
 fn host(engine: &Engine) -> Host {
     let config = &engine.config;
     let memory = memory();
-    let (cgroup_version, controllers) = cgroups();
+    let facts = container::host(engine);
+    let cgroup_version = if facts.cgroup.mode == CgroupMode::V2 { "v2" } else { "v1" };
+    // Those a container's limits can use.
+    let usable = facts.cgroup_manager != CgroupManager::Disabled;
+    let controllers = facts.cgroup.controllers.into_iter().filter(|_| usable).collect();
     let [conmon, oci_runtime, netavark, dns, slirp4netns, pasta] = programs(engine);
     let maps = engine.id_maps.as_ref();
     let network = &config.containers.network;
@@ -292,7 +296,7 @@ fn host(engine: &Engine) -> Host {
     Host {
         arch: go_arch().to_owned(),
         buildah_version: String::new(),
-        cgroup_manager: cgroup_manager(engine),
+        cgroup_manager: cgroup_manager(facts.cgroup_manager).to_owned(),
         cgroup_version: cgroup_version.to_owned(),
         cgroup_controllers: controllers,
         conmon,
@@ -326,7 +330,7 @@ fn host(engine: &Engine) -> Host {
         rootless_network_cmd: (network.default_rootless_network_cmd.clone())
             .unwrap_or_else(|| "pasta".to_owned()),
         service_is_remote: false,
-        security: security(engine),
+        security: security(engine, facts.apparmor),
         slirp4netns: Executable::of(&slirp4netns),
         pasta: Executable::of(&pasta),
         swap_free: memory.swap_free,
@@ -347,20 +351,22 @@ fn mappings(rows: &[IdMapping]) -> Vec<Mapping> {
     rows.iter().map(row).collect()
 }
 
-fn cgroup_manager(engine: &Engine) -> String {
-    let configured = engine.config.containers.engine.cgroup_manager.clone();
-    let asked = engine.config.overrides.cgroup_manager.clone().or(configured);
-    let systemd = Path::new("/run/systemd/system").is_dir() && cgroups().0 == "v2";
-    asked.unwrap_or_else(|| if systemd { "systemd" } else { "cgroupfs" }.to_owned())
+/// docker calls an engine without cgroups `none`.
+fn cgroup_manager(manager: CgroupManager) -> &'static str {
+    match manager {
+        CgroupManager::Systemd => "systemd",
+        CgroupManager::Cgroupfs => "cgroupfs",
+        CgroupManager::Disabled => "none",
+    }
 }
 
-fn security(engine: &Engine) -> Security {
+fn security(engine: &Engine, apparmor: AppArmor) -> Security {
     let configured = engine.config.containers.containers.seccomp_profile.clone();
     let capabilities = defaults(&engine.config).map(|defaults| defaults.capabilities).unwrap_or_default();
     let usual = ["/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"];
     let found = usual.into_iter().find(|p| Path::new(p).exists()).map(str::to_owned);
     Security {
-        apparmor_enabled: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
+        apparmor_enabled: apparmor == AppArmor::Default,
         capabilities: capabilities.join(","),
         rootless: engine.rootless(),
         seccomp_enabled: read("/proc/self/status").contains("\nSeccomp:"),
