@@ -71,6 +71,7 @@ uninstall: ## Remove what `make install` put there
 	rm -f $(SHARE)/bash-completion/completions/coracle $(SHARE)/zsh/site-functions/_coracle
 	rm -f $(SHARE)/fish/vendor_completions.d/coracle.fish
 	[ "$$(readlink $(BINDIR)/docker)" != coracle ] || rm -f $(BINDIR)/docker
+	[ -n "$(DESTDIR)" ] || scripts/apparmor --remove $(BINDIR)/coracle
 
 clean: ## Remove everything that was built, test images included
 	rm -rf target

@@ -43,6 +43,7 @@ pub fn gather(query: &Query<'_>) -> HostFacts {
         limits: limits::facts(effective, !rootless && in_first_user_namespace()),
         bounding: capability_set(&status, "CapBnd"),
         apparmor: apparmor::facts(rootless),
+        selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         no_mqueue: !fs::read_to_string("/proc/filesystems")
             .is_ok_and(|t| t.lines().any(|l| l.ends_with("\tmqueue"))),
         shared_mqueue: Path::new("/dev/mqueue").is_dir(),

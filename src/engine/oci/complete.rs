@@ -3,7 +3,7 @@
 
 use super::linux::host_sysctl;
 use super::mounts::systemd_mode;
-use super::{apparmor, caps, resources};
+use super::{apparmor, caps, resources, selinux};
 use crate::engine::spec::{
     ContainerSpec, Defaults, HostFacts, ImageConfig, ImageVolumes, MountKind, MountSpec, NamespaceMode,
     ProcessSpec, UserNamespace,
@@ -35,6 +35,7 @@ pub fn complete(
     }
     from_configuration(spec, defaults);
     apparmor::complete(spec, defaults, host);
+    selinux::check(spec, host)?;
     spec.security.base_capabilities = Some(base_capabilities(spec, defaults, host)?);
     if spec.stop_signal.is_empty() {
         spec.stop_signal = if systemd_mode(spec) { "SIGRTMIN+3" } else { "SIGTERM" }.to_owned();

@@ -19,6 +19,7 @@ mod resources;
 pub mod rlimits;
 pub mod seccomp;
 mod seccomp_default;
+mod selinux;
 pub mod user;
 
 pub use complete::complete;

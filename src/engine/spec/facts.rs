@@ -118,6 +118,8 @@ pub struct HostFacts {
     pub bounding: u64,
     /// See [`AppArmor`].
     pub apparmor: AppArmor,
+    /// SELinux is enabled.
+    pub selinux: bool,
     /// The kernel lacks mqueue filesystems.
     pub no_mqueue: bool,
     /// /dev/mqueue is mounted on the host, to be shared with who shares its IPC namespace.
