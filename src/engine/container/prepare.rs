@@ -64,7 +64,7 @@ pub(super) fn prepare(
     let mut resolved = Resolved {
         id: id.to_owned(),
         rootfs: rootfs.clone(),
-        hostname: files::hostname(spec, &host_name(), id),
+        hostname: hostname(engine, spec, id)?,
         keep_groups: spec.process.groups.iter().any(|g| g == "keep-groups"),
         joined: namespaces::joined(engine, spec)?,
         seccomp: seccomp_profile(engine, spec)?,
@@ -167,6 +167,18 @@ fn make_workdir(root: BorrowedFd<'_>, spec: &ContainerSpec, uid: u32, gid: u32) 
     let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
     rustix::fs::chownat(&made, "", Some(uid), Some(gid), rustix::fs::AtFlags::EMPTY_PATH)
         .map_err(|e| Error::io("chown", path, e))
+}
+
+/// The host name inside. Who shares a container's network namespace without a name of their own has that container's, which
+/// is the one in their /etc/hosts (docker does the same).
+fn hostname(engine: &Engine, spec: &ContainerSpec, id: &str) -> Result<String> {
+    match &spec.namespaces.network {
+        NamespaceMode::Container(owner) if spec.hostname.is_empty() && oci::has_own_hostname(spec) => {
+            let record = engine.state.load(owner)?;
+            Ok(files::hostname(record.spec()?, &host_name(), owner))
+        }
+        _ => Ok(files::hostname(spec, &host_name(), id)),
+    }
 }
 
 /// The host's name.

@@ -128,7 +128,8 @@ pub(super) fn spare_loopback6(config: &Config, id: &str, on: bool) -> Result<()>
         let table = format!("table ip6 coracle-{short}");
         let text = match on {
             true => format!(
-                "{table} {{ chain output {{ type nat hook output priority dstnat - 10; ip6 daddr ::1 dnat to ::1 }} }}\n"
+                "{table} {{\n chain output {{\n  type nat hook output priority dstnat - 10; policy accept;\n  \
+                 ip6 daddr ::1 dnat to ::1\n }}\n}}\n"
             ),
             false => format!("{table}\ndelete {table}\n"),
         };
