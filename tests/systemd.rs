@@ -17,11 +17,10 @@ fn sandbox() -> Option<Result<Sandbox, Missing>> {
         return None;
     }
     let sandbox = if is_root() { Sandbox::root() } else { Sandbox::user() };
-    Some(sandbox.map(|sandbox| {
+    Some(sandbox.inspect(|sandbox| {
         let conf = sandbox.read("conf/containers.conf").replace("cgroup_manager = \"cgroupfs\"\n", "");
         sandbox.write("conf/containers.conf", conf);
         sandbox.pull("lab/busybox");
-        sandbox
     }))
 }
 
