@@ -1,0 +1,137 @@
+//! Bridges: netavark, where it runs, and what is done around it.
+
+use super::super::netavark::{Client, Netavark};
+use super::super::rootless::Shared;
+use super::super::{dns, forward};
+use super::{Connection, Member, Site, Way};
+use crate::engine::config::Config;
+use crate::engine::host::netlink::{self, Netlink};
+use crate::engine::host::netns;
+use crate::engine::spec::Endpoint;
+use crate::engine::{Context, Error, Result};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt;
+
+impl Connection {
+    pub(super) fn join(&self, site: &Site<'_>, members: &[Member]) -> Result<BTreeMap<String, Endpoint>> {
+        if members.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let netavark = Netavark::find(site.config)?;
+        let client = self.client(site, members);
+        let setup = || {
+            let mut made = netavark.setup(&self.netns, &client).context("set up the network")?;
+            self.add_link_local(members, &mut made)?;
+            self.wait_for_names(site, members, &made);
+            Ok(made)
+        };
+        let _lock = lock(site.config)?;
+        if !site.config.rootless() {
+            return setup();
+        }
+        let shared = Shared::acquire(site.config, self.dir(), &self.id, site.lives)?;
+        let mut made = shared.run(setup)?;
+        for endpoint in made.values_mut() {
+            endpoint.host_address = shared.facts().host_address;
+            endpoint.forwarders.clone_from(&shared.facts().name_servers);
+        }
+        Ok(made)
+    }
+
+    pub(super) fn leave(&self, site: &Site<'_>, members: &[Member]) -> Result<()> {
+        if members.is_empty() {
+            return Ok(());
+        }
+        let netavark = Netavark::find(site.config)?;
+        let client = self.client(site, members);
+        let teardown = || {
+            let Err(e) = netavark.teardown(&self.netns, &client) else { return Ok(()) };
+            // What was made in part is torn down in part, and bridge and firewall rules stay. Made once more it goes as a
+            // whole.
+            tracing::debug!("network of container {}: {e}; once more", self.id);
+            let other = self.netns.with_extension("again");
+            netns::remove(&other)?;
+            netns::create(&other)?;
+            let done = netavark.setup(&other, &client).and_then(|_| netavark.teardown(&other, &client));
+            netns::remove(&other)?;
+            done
+        };
+        let _lock = lock(site.config)?;
+        if !site.config.rootless() {
+            return teardown();
+        }
+        // Without the namespace the bridges are gone, too.
+        Shared::existing(self.dir()).map_or(Ok(()), |shared| shared.run(teardown))
+    }
+
+    /// docker's `--link-local-ip`, which netavark does not know: further addresses, on a link of their own.
+    fn add_link_local(&self, members: &[Member], made: &mut BTreeMap<String, Endpoint>) -> Result<()> {
+        for member in members {
+            let addresses = member.attachment.link_local();
+            let Some(endpoint) = made.get_mut(&member.network.name).filter(|_| !addresses.is_empty()) else {
+                continue;
+            };
+            netns::within(&self.netns, || {
+                let name = &endpoint.interface;
+                let interface = netlink::index(name).ok_or_else(|| {
+                    Error::not_found(format!("there is no interface {name} in the container"))
+                })?;
+                let mut netlink = Netlink::open()?;
+                addresses.iter().try_for_each(|address| netlink.add_address(interface, *address))
+            })
+            .context("add the link-local addresses")?;
+            endpoint.addresses.extend(addresses);
+        }
+        Ok(())
+    }
+
+    /// A container is let go when its name is known, by which time those of its neighbours are, too.
+    fn wait_for_names(&self, site: &Site<'_>, members: &[Member], made: &BTreeMap<String, Endpoint>) {
+        let port = site.config.containers.network.dns_bind_port.unwrap_or(53);
+        for member in members.iter().filter(|m| !m.addresses.is_empty()) {
+            let server = made.get(&member.network.name).and_then(|e| e.name_servers.first().copied());
+            let Some(server) = server else { continue };
+            let v6 = member.addresses.iter().all(|a| a.addr().is_ipv6());
+            if !dns::wait_for(server, port, &self.short_id(), v6) {
+                tracing::debug!("aardvark-dns does not answer on network {}", member.network.name);
+            }
+        }
+    }
+
+    /// An ordinary user's ports lead into the namespace of the bridges by pasta, and straight to the container.
+    pub(super) fn forward(&self, site: &Site<'_>) -> Result<()> {
+        if self.way != Way::Bridge || !site.config.rootless() {
+            return Ok(());
+        }
+        let Some(shared) = Shared::existing(self.dir()) else { return Ok(()) };
+        forward::start(site.config, &shared, &self.id, &self.addresses(), &self.ports)
+    }
+
+    fn client<'a>(&'a self, site: &Site<'_>, members: &'a [Member]) -> Client<'a> {
+        let translated = self.way == Way::Bridge && !site.config.rootless();
+        Client {
+            id: &self.id,
+            name: &self.name,
+            hostname: &self.hostname,
+            members,
+            ports: if translated { &self.ports } else { &[] },
+            dns: &self.dns,
+        }
+    }
+}
+
+/// Held around netavark, which does not expect company.
+fn lock(config: &Config) -> Result<File> {
+    let dir = config.paths.run_state.join("network");
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .map_err(|e| Error::io("mkdir", &dir, e))?;
+    let path = dir.join("lock");
+    let file =
+        File::options().create(true).append(true).open(&path).map_err(|e| Error::io("open", &path, e))?;
+    file.lock().map_err(|e| Error::io("lock", &path, e))?;
+    Ok(file)
+}

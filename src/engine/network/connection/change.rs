@@ -1,0 +1,92 @@
+//! What happens to the connection of a running container, and at its end.
+
+use super::super::ipam::Leases;
+use super::super::rootless::Shared;
+use super::super::{Networks, firewall, proxy, user_mode};
+use super::{Connection, FILE, Site, USER_MODE};
+use crate::engine::host::{netns, process};
+use crate::engine::spec::{Attachment, Endpoint};
+use crate::engine::{Error, Result};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+impl Connection {
+    /// Joins one more network while the container runs.
+    pub fn connect(
+        &mut self,
+        site: &Site<'_>,
+        run_dir: &Path,
+        attachment: &Attachment,
+    ) -> Result<BTreeMap<String, Endpoint>> {
+        let network = Networks::open(site.config).resolve(&attachment.network)?;
+        self.add_member(site, network, attachment)?;
+        self.save(run_dir)?;
+        let member = &self.members[self.members.len() - 1..];
+        match self.join(site, member) {
+            Ok(made) => {
+                self.retarget(site, run_dir)?;
+                Ok(made)
+            }
+            Err(e) => {
+                let name = member[0].network.name.clone();
+                if let Err(e) = self.disconnect(site, run_dir, &name) {
+                    tracing::debug!("undo the connection to {name}: {e}");
+                }
+                Err(e)
+            }
+        }
+    }
+
+    /// Leaves a network while the container runs. `false`: it was not on it.
+    pub fn disconnect(&mut self, site: &Site<'_>, run_dir: &Path, network: &str) -> Result<bool> {
+        let Some(index) = self.members.iter().position(|m| m.network.name == network) else {
+            return Ok(false);
+        };
+        let left = self.leave(site, &self.members[index..=index]);
+        self.members.remove(index);
+        self.save(run_dir)?;
+        Leases::new(&site.config.paths.run_state, site.lives).give_back(network, &self.id)?;
+        self.retarget(site, run_dir)?;
+        left.map(|()| true)
+    }
+
+    /// After a change of networks: published ports lead to the addresses there are now.
+    fn retarget(&self, site: &Site<'_>, run_dir: &Path) -> Result<()> {
+        if self.ports.is_empty() {
+            return Ok(());
+        }
+        proxy::retarget(run_dir, &self.addresses())?;
+        self.forward(site)
+    }
+
+    /// Makes interfaces and rules anew with the same addresses, after somebody flushed the firewall.
+    pub fn reload(&self, site: &Site<'_>) -> Result<BTreeMap<String, Endpoint>> {
+        self.leave(site, &self.members)?;
+        self.join(site, &self.members)
+    }
+}
+
+/// Undoes what is written down in `run_dir`, as far as it was made. Nothing written down: nothing is done.
+pub fn undo(site: &Site<'_>, run_dir: &Path) -> Result<()> {
+    let Some(connection) = Connection::load(run_dir)? else { return Ok(()) };
+    proxy::stop(run_dir)?;
+    user_mode::stop(&run_dir.join(USER_MODE))?;
+    let here = connection.boot_id == process::boot_id() && netns::is_mounted(&connection.netns);
+    let left = if here { connection.leave(site, &connection.members) } else { Ok(()) };
+    if here && connection.redirects_loopback6(site) {
+        firewall::spare_loopback6(site.config, &connection.id, false)?;
+    }
+    crate::failpoint!("network.after-teardown");
+    if site.config.rootless() && !connection.members.is_empty() {
+        Shared::release(site.config, connection.dir(), &connection.id, site.lives)?;
+    }
+    netns::remove(&connection.netns)?;
+    let leases = Leases::new(&site.config.paths.run_state, site.lives);
+    for member in &connection.members {
+        leases.give_back(&member.network.name, &connection.id)?;
+    }
+    let path = run_dir.join(FILE);
+    fs::remove_file(&path).map_err(|e| Error::io("unlink", &path, e))?;
+    left
+}

@@ -1,0 +1,109 @@
+//! Making a connection when a container starts: the namespace, the ports, pasta or slirp4netns.
+
+use super::super::pasta::{self, Pasta};
+use super::super::rootless::Shared;
+use super::super::slirp4netns::{self, Slirp4netns};
+use super::super::{firewall, ports, proxy};
+use super::{Connection, Site, USER_MODE, Way};
+use crate::engine::host::netns;
+use crate::engine::spec::Endpoint;
+use crate::engine::{Error, Result};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+impl Connection {
+    /// Makes the namespace, empty.
+    pub fn make_namespace(&self) -> Result<()> {
+        self.make_dir()?;
+        netns::create(&self.netns)?;
+        crate::failpoint!("network.after-namespace");
+        Ok(())
+    }
+
+    /// Takes the namespace that the process `pid` has.
+    pub fn adopt_namespace(&self, pid: u32) -> Result<()> {
+        self.make_dir()?;
+        netns::adopt(pid, &self.netns)
+    }
+
+    fn make_dir(&self) -> Result<()> {
+        let dir = self.dir();
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|e| Error::io("mkdir", dir, e))
+    }
+
+    /// Connects the namespace that [`Connection::make_namespace`] made. Returns what the container has on each network.
+    pub fn make(
+        &self,
+        site: &Site<'_>,
+        run_dir: &Path,
+        mut held: Vec<ports::Held>,
+    ) -> Result<BTreeMap<String, Endpoint>> {
+        let rootless = site.config.rootless();
+        if !rootless {
+            proxy::start(&site.config.env.program, run_dir, &held, &self.addresses())?;
+            if self.redirects_loopback6(site) {
+                firewall::spare_loopback6(site.config, &self.id, true)?;
+            }
+        }
+        let mut made = self.user_mode(site, run_dir)?;
+        made.extend(self.join(site, &self.members)?);
+        if rootless && let Some(shared) = Shared::existing(self.dir()) {
+            // pasta listens where the container has an address itself.
+            held.retain(|port| !self.addresses().iter().any(|a| a.is_ipv4() == port.address.is_ipv4()));
+            shared.run(|| proxy::start(&site.config.env.program, run_dir, &held, &self.addresses()))?;
+            self.forward(site)?;
+        }
+        crate::failpoint!("network.after-setup");
+        Ok(made)
+    }
+
+    /// Whether netavark makes a rule for [::1] of a published port.
+    pub(super) fn redirects_loopback6(&self, site: &Site<'_>) -> bool {
+        let published = self.ports.iter().any(|p| p.host_ip.is_none_or(|ip| ip.is_ipv6()));
+        published
+            && self.way == Way::Bridge
+            && !site.config.rootless()
+            && self.addresses().iter().any(IpAddr::is_ipv6)
+    }
+
+    /// Starts pasta or slirp4netns, if that is the way.
+    fn user_mode(&self, site: &Site<'_>, run_dir: &Path) -> Result<BTreeMap<String, Endpoint>> {
+        let pidfile = run_dir.join(USER_MODE);
+        let (name, found) = match self.way {
+            Way::Bridge => return Ok(BTreeMap::new()),
+            Way::Pasta => {
+                let request = Pasta {
+                    config: site.config,
+                    netns: &self.netns,
+                    ports: &self.ports,
+                    options: &self.options,
+                    pidfile: &pidfile,
+                };
+                ("pasta", pasta::start(&request)?)
+            }
+            Way::Slirp4netns => {
+                let request = Slirp4netns {
+                    config: site.config,
+                    netns: &self.netns,
+                    ports: &self.ports,
+                    options: &self.options,
+                    pidfile: &pidfile,
+                };
+                ("slirp4netns", slirp4netns::start(&request)?)
+            }
+        };
+        let endpoint = Endpoint {
+            interface: found.interface,
+            addresses: found.addresses,
+            gateways: found.gateways,
+            forwarders: found.name_servers,
+            host_address: found.host_address,
+            ..Endpoint::default()
+        };
+        Ok(BTreeMap::from([(name.to_owned(), endpoint)]))
+    }
+}
