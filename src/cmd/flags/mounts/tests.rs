@@ -1,0 +1,105 @@
+#![allow(clippy::unwrap_used)]
+
+use super::super::tests::environment;
+use super::*;
+use crate::engine::spec::{MountKind, Propagation, SelinuxRelabel};
+
+fn v(text: &str) -> MountSpec {
+    volume(text, &environment()).unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+#[test]
+fn volumes() {
+    let got = v("/a:/b:ro,z,rshared,noexec,U");
+    assert_eq!((got.source.as_str(), got.target.as_str(), got.read_only), ("/a", "/b", true));
+    assert_eq!(got.options, ["noexec"]);
+    assert!(got.bind.chown && got.bind.create_source);
+    assert_eq!(got.bind.relabel, Some(SelinuxRelabel::Shared));
+    assert_eq!(got.bind.propagation, Some(Propagation::RShared));
+    assert_eq!(v("./src:/b").source, "/srv/here/src");
+    assert_eq!(v("../x:/b/../c/").source, "/srv/x");
+    assert_eq!(v("../x:/b/../c/").target, "/c");
+    assert_eq!((v("/data").kind, v("/data:nocopy").kind), (MountKind::Volume, MountKind::Volume));
+    assert!(v("/a:/b:O,upperdir=/u,workdir=/w").bind.overlay);
+    assert_eq!(v("/a:/b:idmap=uids=0-1-2").bind.idmap.as_deref(), Some("uids=0-1-2"));
+    assert!(v("/a:/b:bind").bind.non_recursive);
+    for bad in [
+        "",
+        ":",
+        "/a:",
+        ":/b",
+        "relative",
+        "/a:relative",
+        "/a:/b:bogus",
+        "/a:/b:ro,rw",
+        "/a:/b:z,Z",
+        "/a:/b:c:d",
+        "/a:/",
+        "/a:/b:O,ro",
+        "/a:/b:upperdir=/u",
+        "a/b:/c",
+        "/a:/b:shared,private",
+    ] {
+        assert!(volume(bad, &environment()).is_err(), "{bad}");
+    }
+    assert_eq!(volume("name:/x", &environment()).unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn mounts_with_the_keys_of_both_peers() {
+    let m = |text: &str| mount(text, &environment()).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let got =
+        m("type=bind,source=/a,target=/b,readonly,bind-propagation=rslave,relabel=shared,bind-create-src");
+    assert_eq!((got.source.as_str(), got.target.as_str(), got.read_only), ("/a", "/b", true));
+    assert!(got.bind.create_source);
+    assert_eq!(got.bind.propagation, Some(Propagation::RSlave));
+    assert!(!m("type=bind,src=/a,dst=/b").bind.create_source);
+    assert!(!m("type=bind,src=/a,dst=/b,ro=false").read_only);
+    assert!(m("type=bind,src=/a,dst=/b,rw=false").read_only);
+    assert_eq!(m("type=bind,dst=/b").source, "/b");
+    assert_eq!(m("type=bind,src=.,dst=/b").source, "/srv/here");
+    assert_eq!(m("type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1777").options, ["size=1048576", "mode=1777"]);
+    assert_eq!(m("dst=/anonymous").kind, MountKind::Volume);
+    assert_eq!(m("type=devpts,dst=/p,mode=0620").options, ["mode=0620"]);
+    assert_eq!(m(r#"type=bind,"src=/a,b",dst=/c"#).source, "/a,b");
+    assert!(m("type=bind,src=/a,dst=/b,bind-recursive=disabled").bind.non_recursive);
+    for bad in [
+        "",
+        "type=bind",
+        "type=bogus,dst=/x",
+        "type=bind,src=,dst=/x",
+        "type=bind,src=/a,dst=x",
+        "type=bind,src=/a,dst=/b,src=/c",
+        "type=tmpfs,src=/a,dst=/x",
+        "type=tmpfs,dst=/x,tmpfs-size=x",
+        "type=bind,src=/a,dst=/b,tmpfs-size=1",
+        "type=bind,src=/a,dst=/b,ro=maybe",
+        "type=bind,src=/a,dst=/b,what=ever",
+        "type=bind,src=/a,dst=/b,ro,rw",
+    ] {
+        assert!(mount(bad, &environment()).is_err(), "{bad}");
+    }
+    for later in ["src=name,dst=/x", "type=image,src=i,dst=/x", "type=glob,src=/a*,dst=/x"] {
+        assert_eq!(mount(later, &environment()).unwrap_err().kind(), ErrorKind::Unsupported, "{later}");
+    }
+}
+
+#[test]
+fn tmpfs_options_are_checked() {
+    let got = tmpfs("/t:ro,size=64k,mode=1777,noexec,uid=5").unwrap();
+    assert_eq!(got.options, ["size=65536", "mode=1777", "noexec", "uid=5"]);
+    assert!(got.read_only);
+    assert_eq!(tmpfs("/t:size=50%").unwrap().options, ["size=50%"]);
+    for bad in ["t", "/t:bogus", "/t:size=x", "/t:mode=9", "/t:uid=root", "/"] {
+        assert!(tmpfs(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_target_is_mounted_once() {
+    let mut list = Vec::new();
+    add(&mut list, v("/a:/b")).unwrap();
+    add(&mut list, v("/a:/b")).unwrap();
+    assert_eq!(list.len(), 1);
+    assert!(add(&mut list, v("/c:/b")).is_err());
+}
