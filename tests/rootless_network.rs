@@ -503,6 +503,37 @@ fn bridges_in_the_shared_namespace_reach_the_world_and_publish_ports() {
     });
 }
 
+#[test]
+fn slirp4netns_is_the_way_out_of_the_shared_namespace_where_it_is_configured() {
+    require!(support::root());
+    let lab = Lab::new();
+    lab.on_host(|| {
+        let mut config = config();
+        config.containers.network.default_rootless_network_cmd = Some("slirp4netns".to_owned());
+        let directory = lab.dir.path().join("netns");
+        let all = |_: &str| true;
+        let shared = Shared::acquire(&config, &directory, "two", &all).unwrap();
+        let two = container_on_bridge(&lab, &shared, 2);
+        let _world = Echo::new(&lab.client, "[::]:7000");
+        let _host = Echo::new(&lab.host, "10.77.0.1:7001");
+        let _resolver = resolver(&lab.host);
+        let works = |shared: &Shared| {
+            let host = SocketAddr::new(shared.facts().host_address.unwrap(), 7001).to_string();
+            for protocol in BOTH {
+                assert_eq!(ask(&two, protocol, "", "10.77.0.2:7000").unwrap(), "10.77.0.1");
+                ask(&two, protocol, "", &host).unwrap();
+            }
+            resolves(&shared.path(), shared.facts());
+        };
+        works(&shared);
+        kill(&directory.join("rootless.pid"));
+        works(&Shared::acquire(&config, &directory, "two", &all).unwrap());
+        Shared::release(&config, &directory, "two", &all).unwrap();
+        assert!(!user_mode::running(&directory.join("rootless.pid")) && !shared.path().exists());
+        netns::remove(&two).unwrap();
+    });
+}
+
 fn from_port_80(from: &str, to: SocketAddr) -> String {
     let family =
         if to.is_ipv4() { rustix::net::AddressFamily::INET } else { rustix::net::AddressFamily::INET6 };
@@ -560,6 +591,10 @@ fn a_users_container_is_on_the_hosts_network_and_publishes_ports() {
         .coracle(["run", "-d", "--name", "late", "-p", "8080:80", "lab/busybox", "true"])
         .fails(125)
         .stderr_has("8080");
+    let id = sandbox.coracle(["inspect", "-f", "{{.Id}}", "web"]).ok().text().trim().to_owned();
+    kill(&sandbox.run_root().join("coracle/run").join(&id).join("user-mode"));
+    sandbox.coracle(["network", "reload", "web"]).ok();
+    assert_eq!(get(&lan.client, &format!("http://{}:8080/", lan.host.ipv4)), "hello");
     sandbox.coracle(["restart", "-t", "0", "web"]).ok();
     assert_eq!(get(&lan.client, &format!("http://{}:8080/", lan.host.ipv4)), "hello");
     sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();

@@ -8,7 +8,7 @@ use clap::Args;
 
 /// Make interfaces, firewall rules and published ports of running containers anew
 ///
-/// For when something else has flushed the firewall. Addresses and ports stay.
+/// For when something else has flushed the firewall, or killed a container's pasta. Addresses and ports stay.
 #[derive(Args, Debug)]
 pub struct ReloadArgs {
     /// All running containers

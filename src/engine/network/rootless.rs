@@ -10,6 +10,7 @@
 //! [`crate::engine::container`] before and after netavark.
 
 use super::pasta;
+use super::slirp4netns::{self, Slirp4netns};
 use super::user_mode::{self, UserMode};
 use super::{firewall, forward};
 use crate::engine::config::Config;
@@ -211,14 +212,18 @@ pub(super) fn sysctl(name: &str, value: &str) -> Result<()> {
 fn way_out(config: &Config, directory: &Path) -> Result<UserMode> {
     let path = directory.join("rootless");
     let addresses = own_addresses();
-    let started = pasta_out(config, directory, &addresses);
+    let wants = config.containers.network.default_rootless_network_cmd.as_deref();
+    let with_slirp =
+        wants == Some("slirp4netns") || (!pasta::available(config) && slirp4netns::available(config));
+    let started =
+        if with_slirp { slirp_out(config, directory) } else { pasta_out(config, directory, &addresses) };
     let facts = match started {
         Ok(facts) => facts,
         // Containers reach each other without the world, too; the next container tries again.
         Err(_) if addresses.is_empty() => UserMode { interface: INTERFACE.to_owned(), ..UserMode::default() },
         Err(e) => return Err(e),
     };
-    if user_mode::running(&directory.join("rootless.pid")) {
+    if !with_slirp && user_mode::running(&directory.join("rootless.pid")) {
         netns::within(&path, || configure(&facts.addresses))?;
     }
     let mut text = String::new();
@@ -257,6 +262,12 @@ fn pasta_out(config: &Config, directory: &Path, addresses: &[IpNet]) -> Result<U
         name_servers,
         host_address: None,
     })
+}
+
+/// slirp4netns makes and configures an interface of the same name by itself.
+fn slirp_out(config: &Config, directory: &Path) -> Result<UserMode> {
+    let (netns, pidfile) = (&directory.join("rootless"), &directory.join("rootless.pid"));
+    slirp4netns::start(&Slirp4netns { config, netns, ports: &[], options: &[], pidfile })
 }
 
 /// In the namespace: addresses and default routes of the interface that leads out.

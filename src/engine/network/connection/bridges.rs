@@ -2,7 +2,7 @@
 
 use super::super::netavark::{Client, Netavark};
 use super::super::rootless::Shared;
-use super::super::{dns, forward};
+use super::super::{dns, forward, pasta};
 use super::{Connection, Member, Site, Way};
 use crate::engine::config::Config;
 use crate::engine::host::netlink::{self, Netlink};
@@ -101,7 +101,7 @@ impl Connection {
 
     /// An ordinary user's ports lead into the namespace of the bridges by pasta, and straight to the container.
     pub(super) fn forward(&self, site: &Site<'_>) -> Result<()> {
-        if self.way != Way::Bridge || !site.config.rootless() {
+        if self.way != Way::Bridge || !site.config.rootless() || !pasta::available(site.config) {
             return Ok(());
         }
         let Some(shared) = Shared::existing(self.dir()) else { return Ok(()) };

@@ -60,10 +60,14 @@ impl Connection {
         self.forward(site)
     }
 
-    /// Makes interfaces and rules anew with the same addresses, after somebody flushed the firewall.
-    pub fn reload(&self, site: &Site<'_>) -> Result<BTreeMap<String, Endpoint>> {
+    /// Makes interfaces and rules anew with the same addresses, after somebody flushed the firewall or killed pasta or
+    /// slirp4netns. One of these that runs is left alone.
+    pub fn reload(&self, site: &Site<'_>, run_dir: &Path) -> Result<BTreeMap<String, Endpoint>> {
         self.leave(site, &self.members)?;
-        self.join(site, &self.members)
+        let runs = user_mode::running(&run_dir.join(USER_MODE));
+        let mut made = if runs { BTreeMap::new() } else { self.user_mode(site, run_dir)? };
+        made.extend(self.join(site, &self.members)?);
+        Ok(made)
     }
 }
 

@@ -52,8 +52,12 @@ impl Connection {
         let mut made = self.user_mode(site, run_dir)?;
         made.extend(self.join(site, &self.members)?);
         if rootless && let Some(shared) = Shared::existing(self.dir()) {
-            // pasta listens where the container has an address itself.
-            held.retain(|port| !self.addresses().iter().any(|a| a.is_ipv4() == port.address.is_ipv4()));
+            // pasta listens where the container has an address itself. Without it the proxy does, to whose container
+            // all clients are one.
+            let with_pasta = pasta::available(site.config);
+            held.retain(|port| {
+                !with_pasta || !self.addresses().iter().any(|a| a.is_ipv4() == port.address.is_ipv4())
+            });
             shared.run(|| proxy::start(&site.config.env.program, run_dir, &held, &self.addresses()))?;
             self.forward(site)?;
         }
@@ -71,7 +75,7 @@ impl Connection {
     }
 
     /// Starts pasta or slirp4netns, if that is the way.
-    fn user_mode(&self, site: &Site<'_>, run_dir: &Path) -> Result<BTreeMap<String, Endpoint>> {
+    pub(super) fn user_mode(&self, site: &Site<'_>, run_dir: &Path) -> Result<BTreeMap<String, Endpoint>> {
         let pidfile = run_dir.join(USER_MODE);
         let (name, found) = match self.way {
             Way::Bridge => return Ok(BTreeMap::new()),
