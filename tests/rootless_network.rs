@@ -633,3 +633,40 @@ fn options_of_pasta_and_slirp4netns_reach_them() {
     sandbox.coracle(["logs", "web"]).ok().stderr_has(&lan.client.ipv4);
     sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
 }
+
+#[test]
+fn killed_pastas_of_a_users_bridges_are_started_again_by_the_next_container() {
+    let (lan, sandbox) = require!(user_on_a_host());
+    sandbox.coracle(["network", "create", "--ipv6", "app"]).ok();
+    serve(&sandbox, "web", &["--network", "app", "-p", "8080:80"], "hello");
+    let id = sandbox.coracle(["inspect", "-f", "{{.Id}}", "web"]).ok().text().trim().to_owned();
+    let directory = sandbox.run_root().join("coracle/netns");
+    let works = || {
+        for (from, to) in [
+            (&lan.client, lan.host.ipv4.clone()),
+            (&lan.client, format!("[{}]", lan.host.ipv6)),
+            (&lan.host, "127.0.0.1".to_owned()),
+            (&lan.host, "[::1]".to_owned()),
+        ] {
+            assert_eq!(get(from, &format!("http://{to}:8080/")), "hello", "{to} from {}", from.name);
+        }
+    };
+    works();
+    let log = sandbox.coracle(["logs", "web"]).ok();
+    log.stderr_has(&lan.client.ipv4).stderr_has(&lan.client.ipv6);
+    kill(&directory.join("rootless.pid"));
+    kill(&directory.join(format!("rootless-ports-{id}.pid")));
+    assert!(!user_mode::running(&directory.join("rootless.pid")));
+    // It finds the server by its name, and the world.
+    let _world = Echo::new(&lan.client.namespace(), "[::]:7000");
+    let script = format!(
+        "wget -qO- http://web/ && mkfifo /f && exec 3<>/f && echo >&3 && nc {} 7000 <&3",
+        lan.client.ipv4
+    );
+    let next = sandbox.coracle(["run", "--rm", "--network", "app", "lab/busybox", "sh", "-c", &script]);
+    next.ok().stdout_has("hello").stdout_has(&lan.host.ipv4);
+    works();
+    sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
+    let left: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["rootless-users"]);
+}
