@@ -1,5 +1,6 @@
 //! Networks as definitions: made, listed, inspected, changed, removed. No traffic.
 
+use crate::network::on_a_host_with;
 use crate::support::{Lan, Missing, Sandbox, program, require, skip};
 use serde_json::Value;
 use std::path::Path;
@@ -269,11 +270,18 @@ fn podman_reads_the_same_files() {
 /// Containers come and go on networks while they run, and every command tells the same of it.
 #[test]
 fn containers_on_networks() {
-    let lan = require!(Lan::new());
-    let mut sandbox = require!(Sandbox::root());
-    sandbox.pull("lab/busybox");
-    sandbox.move_to(&lan.host);
-    let before = lan.host.state();
+    for (lan, sandbox, before) in require!(hosts()) {
+        come_and_go(&sandbox);
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
+/// One for root and one for an ordinary user, with a busybox and what is on the host before.
+fn hosts() -> Result<Vec<(Lan, Sandbox, String)>, Missing> {
+    Sandbox::both()?.into_iter().map(|sandbox| on_a_host_with(sandbox, "lab/busybox")).collect()
+}
+
+fn come_and_go(sandbox: &Sandbox) {
     let ok = |words: &[&str]| sandbox.coracle(words.iter().copied()).ok();
     let network = |words: &[&str]| sandbox.coracle(["network"]).args(words.iter().copied());
     network(&["create", "--subnet", "10.251.20.0/24", "app"]).ok();
@@ -288,62 +296,20 @@ fn containers_on_networks() {
         "-p",
         "127.0.0.1:8080-8081:80-81",
         "-p",
-        "53:53/udp",
+        "5353:53/udp",
         "lab/busybox",
         "sleep",
         "1000",
     ]);
     let id = web.text().trim().to_owned();
 
-    ok(&["port", "web"]).stdout_is(
-        "53/udp -> 0.0.0.0:53\n53/udp -> [::]:53\n80/tcp -> 127.0.0.1:8080\n81/tcp -> 127.0.0.1:8081",
-    );
-    ok(&["container", "port", "web", "81"]).stdout_is("127.0.0.1:8081");
-    ok(&["port", "-l", "53/udp"]).stdout_is("0.0.0.0:53\n[::]:53");
-    assert_eq!(ok(&["port", "-a"]).lines().len(), 4);
-    sandbox.coracle(["port", "web", "99"]).fails(1).stderr_has("no public port '99/tcp' published for web");
-
-    let shown = |format: &str| ok(&["inspect", "-f", format, "web"]).text().trim().to_owned();
-    let settings =
-        "{{with .NetworkSettings}}{{.IPAddress}}/{{.IPPrefixLen}} {{.Gateway}} {{.MacAddress}}{{end}}";
-    assert_eq!(shown(settings), "10.251.20.9/24 10.251.20.1 02:00:00:00:00:09");
-    assert_eq!(
-        shown("{{range $name, $n := .NetworkSettings.Networks}}{{$name}} {{$n.IPAddress}}{{end}}"),
-        "app 10.251.20.9"
-    );
-    assert_eq!(shown("{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}"), "8080");
-    assert_eq!(shown("{{(index .NetworkSettings.Networks.app.IPAMConfig \"IPv4Address\")}}"), "10.251.20.9");
-    assert_eq!(
-        shown("{{.HostConfig.NetworkMode}} {{.HostConfig.PortBindings}}"),
-        "app map[53/udp:[{ 53}] 80/tcp:[{127.0.0.1 8080}] 81/tcp:[{127.0.0.1 8081}]]"
-    );
-    assert_eq!(shown("{{json .Config.ExposedPorts}}"), r#"{"53/udp":{},"80/tcp":{},"81/tcp":{}}"#);
-    let id_of_app = network(&["inspect", "-f", "{{.Id}}", "app"]).ok().text().trim().to_owned();
-    assert_eq!(shown("{{.NetworkSettings.Networks.app.NetworkID}}"), id_of_app);
-    ok(&["ps", "--format", "{{.Networks}} {{.Ports}}"])
-        .stdout_is("app 0.0.0.0:53->53/udp, [::]:53->53/udp, 127.0.0.1:8080-8081->80-81/tcp");
-    let listed = ok(&["ps", "--format", "json"]).json();
-    assert_eq!(listed[0]["Ports"][0]["host_port"], 8080);
-    assert_eq!(listed[0]["Networks"][0], "app");
-    for (filter, count) in [
-        ("network=app", 1),
-        (&*format!("network={}", &id_of_app[..8]), 1),
-        ("network=side", 0),
-        ("publish=8081", 1),
-        ("publish=53/udp", 1),
-        ("publish=80", 0),
-        ("expose=80-90", 1),
-        ("expose=53", 0),
-    ] {
-        assert_eq!(ok(&["ps", "-q", "-f", filter]).lines().len(), count, "{filter}");
-    }
-
-    let got = inspected(&sandbox, "app");
+    all_tell_the_same(sandbox);
+    let got = inspected(sandbox, "app");
     assert_eq!(got["Containers"][&id]["Name"], "web");
     assert_eq!(got["Containers"][&id]["IPv4Address"], "10.251.20.9/24");
     assert_eq!(got["Containers"][&id]["MacAddress"], "02:00:00:00:00:09");
     assert_eq!(got["containers"][&id]["interfaces"]["eth0"]["subnets"][0]["gateway"], "10.251.20.1");
-    assert_eq!(inspected(&sandbox, "side")["Containers"], serde_json::json!({}));
+    assert_eq!(inspected(sandbox, "side")["Containers"], serde_json::json!({}));
     network(&["ls", "-f", "dangling=true", "--format", "{{.Name}}"]).ok().stdout_is("bridge\nside");
 
     network(&["connect", "--alias", "www", "--ip", "10.251.21.7", "side", "web"]).ok();
@@ -361,10 +327,87 @@ fn containers_on_networks() {
     network(&["rm", "-f", "side"]).ok().stdout_is("side");
     sandbox.coracle(["exec", "web", "ip", "addr", "show", "eth1"]).fails(1);
     ok(&["stop", "-t", "0", "web"]);
-    assert_eq!(shown("{{.NetworkSettings.IPAddress}}{{.NetworkSettings.Networks.app.MacAddress}}"), "");
+    let addresses = "{{.NetworkSettings.IPAddress}}{{.NetworkSettings.Networks.app.MacAddress}}";
+    ok(&["inspect", "-f", addresses, "web"]).stdout_is("");
     ok(&["port", "web"]).stdout_is("");
     network(&["prune", "-f"]).ok().stdout_is("");
     ok(&["rm", "web"]);
     network(&["prune", "-f"]).ok().stdout_is("Deleted Networks:\napp");
-    assert_eq!(lan.host.state(), before);
+}
+
+/// What port, inspect and ps say of the container above.
+fn all_tell_the_same(sandbox: &Sandbox) {
+    let ok = |words: &[&str]| sandbox.coracle(words.iter().copied()).ok();
+    let shown = |format: &str| ok(&["inspect", "-f", format, "web"]).text().trim().to_owned();
+    ok(&["port", "web"]).stdout_is(
+        "53/udp -> 0.0.0.0:5353\n53/udp -> [::]:5353\n80/tcp -> 127.0.0.1:8080\n81/tcp -> 127.0.0.1:8081",
+    );
+    ok(&["container", "port", "web", "81"]).stdout_is("127.0.0.1:8081");
+    ok(&["port", "-l", "53/udp"]).stdout_is("0.0.0.0:5353\n[::]:5353");
+    assert_eq!(ok(&["port", "-a"]).lines().len(), 4);
+    sandbox.coracle(["port", "web", "99"]).fails(1).stderr_has("no public port '99/tcp' published for web");
+
+    let settings =
+        "{{with .NetworkSettings}}{{.IPAddress}}/{{.IPPrefixLen}} {{.Gateway}} {{.MacAddress}}{{end}}";
+    assert_eq!(shown(settings), "10.251.20.9/24 10.251.20.1 02:00:00:00:00:09");
+    assert_eq!(
+        shown("{{range $name, $n := .NetworkSettings.Networks}}{{$name}} {{$n.IPAddress}}{{end}}"),
+        "app 10.251.20.9"
+    );
+    assert_eq!(shown("{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}"), "8080");
+    assert_eq!(shown("{{(index .NetworkSettings.Networks.app.IPAMConfig \"IPv4Address\")}}"), "10.251.20.9");
+    assert_eq!(
+        shown("{{.HostConfig.NetworkMode}} {{.HostConfig.PortBindings}}"),
+        "app map[53/udp:[{ 5353}] 80/tcp:[{127.0.0.1 8080}] 81/tcp:[{127.0.0.1 8081}]]"
+    );
+    assert_eq!(shown("{{json .Config.ExposedPorts}}"), r#"{"53/udp":{},"80/tcp":{},"81/tcp":{}}"#);
+    let id_of_app = ok(&["network", "inspect", "-f", "{{.Id}}", "app"]).text().trim().to_owned();
+    assert_eq!(shown("{{.NetworkSettings.Networks.app.NetworkID}}"), id_of_app);
+    ok(&["ps", "--format", "{{.Networks}} {{.Ports}}"])
+        .stdout_is("app 0.0.0.0:5353->53/udp, [::]:5353->53/udp, 127.0.0.1:8080-8081->80-81/tcp");
+    let listed = ok(&["ps", "--format", "json"]).json();
+    assert_eq!(listed[0]["Ports"][0]["host_port"], 8080);
+    assert_eq!(listed[0]["Networks"][0], "app");
+    for (filter, count) in [
+        ("network=app", 1),
+        (&*format!("network={}", &id_of_app[..8]), 1),
+        ("network=side", 0),
+        ("publish=8081", 1),
+        ("publish=5353/udp", 1),
+        ("publish=80", 0),
+        ("expose=80-90", 1),
+        ("expose=53", 0),
+    ] {
+        assert_eq!(ok(&["ps", "-q", "-f", filter]).lines().len(), count, "{filter}");
+    }
+}
+
+/// A user's default network is none of these, and its containers can be on some nevertheless.
+#[test]
+fn a_users_default_network_and_others_beside_it() {
+    for (lan, sandbox, before) in require!(hosts()) {
+        if sandbox.uid() == 0 {
+            continue;
+        }
+        let ok = |words: &[&str]| sandbox.coracle(words.iter().copied()).ok();
+        let shown = |format: &str| ok(&["inspect", "-f", format, "web"]).text().trim().to_owned();
+        ok(&["network", "create", "--subnet", "10.251.22.0/24", "app"]);
+        ok(&["run", "-d", "--name", "web", "-p", "8080:80", "lab/busybox", "sleep", "1000"]);
+        let names = "{{range $name, $n := .NetworkSettings.Networks}}{{$name}} {{end}}";
+        assert_eq!(shown(names), "pasta");
+        assert_eq!(shown("{{.HostConfig.NetworkMode}}"), "pasta");
+        assert!(!shown("{{.NetworkSettings.IPAddress}}").is_empty());
+        ok(&["ps", "--format", "{{.Networks}} {{.Ports}}"])
+            .stdout_is("pasta 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp");
+        ok(&["port", "web", "80"]).stdout_is("0.0.0.0:8080\n[::]:8080");
+        ok(&["network", "connect", "--ip", "10.251.22.7", "app", "web"]);
+        assert_eq!(shown(names), "app pasta");
+        assert_eq!(shown("{{.NetworkSettings.Networks.app.IPAddress}}"), "10.251.22.7");
+        ok(&["ps", "--format", "{{.Networks}}", "-f", "network=app"]).stdout_is("pasta,app");
+        ok(&["ps", "-q", "-f", "network=pasta"]);
+        ok(&["network", "rm", "-f", "app"]);
+        assert_eq!(shown(names), "pasta");
+        ok(&["rm", "-f", "-t", "0", "web"]);
+        assert_eq!(lan.host.state(), before);
+    }
 }

@@ -82,7 +82,8 @@ pub fn undo(site: &Site<'_>, run_dir: &Path) -> Result<()> {
         firewall::spare_loopback6(site.config, &connection.id, false)?;
     }
     crate::failpoint!("network.after-teardown");
-    if site.config.rootless() && !connection.members.is_empty() {
+    // Even without networks now: it may have left the last one while it ran.
+    if site.config.rootless() {
         Shared::release(site.config, connection.dir(), &connection.id, site.lives)?;
     }
     netns::remove(&connection.netns)?;
