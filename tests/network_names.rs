@@ -210,6 +210,27 @@ fn an_internal_network_leads_nowhere() {
 }
 
 #[test]
+fn the_name_server_keeps_no_containers_file_system() {
+    for (_lan, sandbox, _) in require!(hosts()) {
+        sandbox.coracle(["network", "create", "app"]).ok();
+        // The first one is there when the name server is started, and goes while it runs.
+        for (name, network) in [("first", "none"), ("second", "app")] {
+            let run = ["run", "-d", "--name", name, "--network", network, "lab/busybox", "sleep", "600"];
+            sandbox.coracle(run).ok();
+        }
+        let merged = ["inspect", "--format", "{{.GraphDriver.Data.MergedDir}}", "first"];
+        let merged = sandbox.coracle(merged).ok().text().to_owned();
+        assert!(merged.contains("overlay"), "{merged}");
+        sandbox.coracle(["rm", "-f", "-t", "0", "first"]).ok();
+        let server = sandbox.read("run/coracle/network/aardvark-dns/aardvark.pid");
+        let table = std::fs::read_to_string(format!("/proc/{}/mountinfo", server.trim())).unwrap();
+        assert!(!table.contains(&merged), "{table}");
+        sandbox.coracle(["rm", "-f", "-t", "0", "second"]).ok();
+        sandbox.coracle(["network", "rm", "app"]).ok();
+    }
+}
+
+#[test]
 fn fifty_containers_eight_at_a_time() {
     for (lan, sandbox, before) in require!(hosts()) {
         sandbox.coracle(["network", "create", "crowd"]).ok();

@@ -73,7 +73,7 @@ impl Lab {
     /// Runs a test on the host.
     fn on_host(&self, test: impl FnOnce() + Send) {
         let resolv = self.dir.path().join("resolv.conf");
-        let run = netns::within_covered(&self.host, &resolv, Path::new("/etc/resolv.conf"), || {
+        let run = netns::within_covered(&self.host, &resolv, Path::new("/etc/resolv.conf"), None, || {
             test();
             Ok(())
         });

@@ -68,19 +68,21 @@ pub fn interfaces(path: &Path) -> Result<Vec<String>> {
 
 /// Like [`within`], in a mount namespace of its own as well, in which the file `cover` stands in the place of `covered`.
 ///
-/// Mounts that the caller's namespace loses later are lost there, too, as far as they are propagated. If `covered` is a
+/// What is mounted below `without` is not mounted there: a process that lives on would keep it. If `covered` is a
 /// link into a directory that a service keeps writing (`/run/systemd/resolve`), an empty one hides that directory:
 /// replacing a file unmounts what is mounted on it.
 pub fn within_covered<T: Send>(
     path: &Path,
     cover: &Path,
     covered: &Path,
+    without: Option<&Path>,
     act: impl FnOnce() -> Result<T> + Send,
 ) -> Result<T> {
     within(path, || {
         unshare(CloneFlags::CLONE_NEWNS).map_err(|e| Error::os("make a mount namespace", e))?;
         bind(None::<&str>, "/", None::<&str>, MsFlags::MS_SLAVE | MsFlags::MS_REC, None::<&str>)
             .map_err(|e| Error::os("detach the mount namespace", e))?;
+        without.map_or(Ok(()), lose)?;
         if let Ok(target) = fs::canonicalize(covered) {
             let cover = File::open(cover).map_err(|e| Error::io("open", cover, e))?;
             hide(&target, covered)?;
@@ -90,6 +92,14 @@ pub fn within_covered<T: Send>(
         }
         act()
     })
+}
+
+/// Unmounts everything below `directory` in this thread's mount namespace.
+fn lose(directory: &Path) -> Result<()> {
+    let path = "/proc/thread-self/mountinfo";
+    let table = fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
+    points.filter(|point| point.starts_with(directory)).try_for_each(|point| mount::detach(point).map(drop))
 }
 
 /// Mounts an empty directory with the one file `target` over its directory, if it is not where `link` itself is.

@@ -134,6 +134,13 @@ impl Netavark {
         Ok(Self { program, aardvark, dir, rootless: config.rootless(), env })
     }
 
+    /// Whether aardvark-dns runs according to its pidfile.
+    pub fn serves_names(&self) -> bool {
+        let pidfile = self.dir.join("aardvark-dns/aardvark.pid");
+        let pid = fs::read_to_string(pidfile).ok().and_then(|text| text.trim().parse().ok());
+        pid.is_some_and(|pid| process::start_time(pid).is_some())
+    }
+
     /// Connects the namespace `netns`; returns what each network gave.
     pub fn setup(&self, netns: &Path, client: &Client<'_>) -> Result<BTreeMap<String, Endpoint>> {
         let dns = client.members.iter().find(|m| m.network.dns_enabled);

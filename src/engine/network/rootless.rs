@@ -93,8 +93,17 @@ impl Shared {
 
     /// Calls `act` in the namespace, where /etc/resolv.conf names servers that it reaches; what `act` starts is there, too.
     pub fn run<T: Send>(&self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        self.run_without(None, act)
+    }
+
+    /// The same for what may start a process that lives on, which must not keep what is mounted below `without`.
+    pub fn run_without<T: Send>(
+        &self,
+        without: Option<&Path>,
+        act: impl FnOnce() -> Result<T> + Send,
+    ) -> Result<T> {
         let resolv = self.directory.join("rootless-resolv.conf");
-        netns::within_covered(&self.path(), &resolv, Path::new("/etc/resolv.conf"), act)
+        netns::within_covered(&self.path(), &resolv, Path::new("/etc/resolv.conf"), without, act)
     }
 
     /// The container `id` needs it no longer: its published ports are closed, and with the last container that is

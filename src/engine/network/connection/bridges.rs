@@ -31,7 +31,10 @@ impl Connection {
             return setup();
         }
         let shared = Shared::acquire(site.config, self.dir(), &self.id, site.lives)?;
-        let mut made = shared.run(setup)?;
+        // aardvark-dns lives on in a copy of this mount namespace, and would keep the containers' file systems.
+        let starts = !netavark.serves_names() && members.iter().any(|m| m.network.dns_enabled);
+        let file_systems = site.config.paths.run_root.join("overlay");
+        let mut made = shared.run_without(starts.then_some(&file_systems), setup)?;
         for endpoint in made.values_mut() {
             endpoint.host_address = shared.facts().host_address;
             endpoint.forwarders.clone_from(&shared.facts().name_servers);
