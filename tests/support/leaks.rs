@@ -162,10 +162,11 @@ fn root_mount(table: &str) -> String {
     root.map(|line| line.split(" - ").last().unwrap_or_default().to_owned()).unwrap_or_default()
 }
 
-/// Mount points below the sandbox in a process's namespace, but for the store's mount of its own directory.
+/// Mount points below the sandbox in a process's namespace, but for the store's mount of its own directory and the directory of
+/// network namespaces that podman keeps.
 fn mounts(base: &str, process: &str) -> Vec<String> {
-    let home = format!("{base}/root/overlay");
-    all_mounts(base, process).into_iter().filter(|path| *path != home).collect()
+    let kept = [format!("{base}/root/overlay"), format!("{base}/xdg/netns")];
+    all_mounts(base, process).into_iter().filter(|path| !kept.contains(path)).collect()
 }
 
 fn all_mounts(base: &str, process: &str) -> Vec<String> {

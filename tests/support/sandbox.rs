@@ -104,7 +104,7 @@ impl Sandbox {
     fn common_conf(&self) -> String {
         format!(
             "[engine]\ntmp_dir = {:?}\nevents_logger = \"file\"\ncgroup_manager = \"cgroupfs\"\n\
-             [network]\nnetwork_config_dir = {:?}\n",
+             [network]\nnetwork_backend = \"netavark\"\nnetwork_config_dir = {:?}\n",
             self.path("tmp/engine"),
             self.path("net"),
         )
