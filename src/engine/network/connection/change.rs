@@ -75,7 +75,12 @@ impl Connection {
 pub fn undo(site: &Site<'_>, run_dir: &Path) -> Result<()> {
     let Some(connection) = Connection::load(run_dir)? else { return Ok(()) };
     proxy::stop(run_dir)?;
-    user_mode::stop(&run_dir.join(USER_MODE))?;
+    let pidfile = run_dir.join(USER_MODE);
+    if connection.ports.is_empty() {
+        user_mode::kill(&pidfile)?
+    } else {
+        user_mode::stop(&pidfile)?
+    }
     let here = connection.boot_id == process::boot_id() && netns::is_mounted(&connection.netns);
     let left = if here { connection.leave(site, &connection.members) } else { Ok(()) };
     if here && connection.redirects_loopback6(site) {
