@@ -627,7 +627,7 @@ fn options_of_pasta_and_slirp4netns_reach_them() {
     let wrong = ["run", "--rm", "--network", "slirp4netns:colour=red", "lab/busybox", "true"];
     sandbox.coracle(wrong).fails(125).stderr_has("unknown option for slirp4netns: \"colour=red\"");
     let wrong = ["run", "--rm", "--network", "pasta:--colour", "lab/busybox", "true"];
-    sandbox.coracle(wrong).fails(125).stderr_has("pasta failed");
+    sandbox.coracle(wrong).fails(125).stderr_has("pasta failed").stderr_lacks("Usage");
     serve(&sandbox, "web", &["--network", "slirp4netns", "-p", "8081:80"], "slirp");
     assert_eq!(get(&lan.client, &format!("http://{}:8081/", lan.host.ipv4)), "slirp");
     sandbox.coracle(["logs", "web"]).ok().stderr_has(&lan.client.ipv4);

@@ -300,9 +300,10 @@ fn execute(program: &Path, args: &[String], netns: &Path, pidfile: &Path) -> Res
     }
 }
 
-/// Without what it says when there is no system logger.
+/// Without what it says when there is no system logger, and without the help it prints after a wrong option.
 fn tidy(said: &str) -> String {
-    let lines = said.lines().map(str::trim).filter(|l| !l.is_empty() && !l.contains("to syslog"));
+    let lines = said.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:"));
+    let lines = lines.filter(|l| !l.is_empty() && !l.contains("to syslog"));
     lines.collect::<Vec<_>>().join("; ")
 }
 
