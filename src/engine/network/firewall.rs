@@ -124,11 +124,12 @@ fn give_up_loopback6() -> Result<()> {
 pub(super) fn spare_loopback6(config: &Config, id: &str, on: bool) -> Result<()> {
     let short: String = id.chars().take(12).collect();
     if let Some(nft) = find(config, "nft") {
-        // A connection that has been translated, even to where it was going, is not translated again.
+        // A connection that has been translated, even to where it was going, is not translated again. The priority is before
+        // `dstnat` (-100), a name that nft before 1.0.7 does not take here.
         let table = format!("table ip6 coracle-{short}");
         let text = match on {
             true => format!(
-                "{table} {{\n chain output {{\n  type nat hook output priority dstnat - 10; policy accept;\n  \
+                "{table} {{\n chain output {{\n  type nat hook output priority -110; policy accept;\n  \
                  ip6 daddr ::1 dnat to ::1\n }}\n}}\n"
             ),
             false => format!("{table}\ndelete {table}\n"),
