@@ -35,7 +35,7 @@ pub fn points() -> BTreeSet<String> {
             }
         }
     }
-    for verb in ["pull", "create", "start", "exec", "stop", "rm"] {
+    for verb in ["pull", "create", "start", "exec", "pause", "stop", "rm"] {
         assert!(
             found.iter().any(|point| point.starts_with(&format!("{verb}."))),
             "{verb} has no crash point"
@@ -51,6 +51,8 @@ const SERIES: &[&[&str]] = &[
     &["start", "second"],
     &["exec", "second", "true"],
     &["exec", "-d", "second", "true"],
+    &["pause", "second"],
+    &["unpause", "second"],
     &["run", "-d", "--name", "third", "lab/multi", "sleep", "100"],
     &["run", "--rm", "lab/multi", "true"],
     &["stop", "-t", "0", "second"],

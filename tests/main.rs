@@ -29,6 +29,7 @@ mod network;
 mod network_names;
 mod networks;
 mod oci;
+mod pause;
 mod pull;
 mod rootless;
 mod rootless_network;

@@ -85,6 +85,7 @@ enum Command {
     /// Work with networks
     #[command(subcommand)]
     Network(network::NetworkCommand),
+    Pause(Later<container::pause::PauseArgs>),
     Port(Later<container::port::PortArgs>),
     #[command(visible_alias = "list")]
     Ps(Later<container::ps::PsArgs>),
@@ -94,6 +95,7 @@ enum Command {
     #[command(subcommand)]
     System(system::SystemCommand),
     Tag(Later<image::tag::TagArgs>),
+    Unpause(Later<container::pause::UnpauseArgs>),
     Unshare(Later<system::unshare::UnshareArgs>),
     Untag(Later<image::untag::UntagArgs>),
     Version(Later<system::version::VersionArgs>),
@@ -120,6 +122,7 @@ impl Command {
             Self::Images(args) => image::images::run(cx, args.0),
             Self::Inspect(args) => system::inspect::run(cx, args.0),
             Self::Network(command) => command.run(cx),
+            Self::Pause(args) => container::pause::pause(cx, args.0),
             Self::Port(args) => container::port::run(cx, args.0),
             Self::Ps(args) => container::ps::run(cx, args.0),
             Self::Info(args) => system::info::run(cx, args.0),
@@ -127,6 +130,7 @@ impl Command {
             Self::Rmi(args) => image::rmi::run(cx, args.0),
             Self::System(command) => command.run(cx),
             Self::Tag(args) => image::tag::run(cx, args.0),
+            Self::Unpause(args) => container::pause::unpause(cx, args.0),
             Self::Unshare(args) => system::unshare::run(cx, args.0),
             Self::Untag(args) => image::untag::run(cx, args.0),
             Self::Version(args) => system::version::run(cx, args.0),

@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod kill;
 pub mod logs;
 pub mod making;
+pub mod pause;
 pub mod port;
 pub mod ports;
 pub mod prune;
@@ -44,6 +45,7 @@ pub enum ContainerCommand {
     Kill(Later<kill::KillArgs>),
     #[command(visible_aliases = ["list", "ps"])]
     Ls(Later<ps::PsArgs>),
+    Pause(Later<pause::PauseArgs>),
     Port(Later<port::PortArgs>),
     Prune(Later<prune::PruneArgs>),
     Restart(Later<restart::RestartArgs>),
@@ -52,6 +54,7 @@ pub enum ContainerCommand {
     Run(Later<run::RunArgs>),
     Start(Later<start::StartArgs>),
     Stop(Later<stop::StopArgs>),
+    Unpause(Later<pause::UnpauseArgs>),
     Wait(Later<wait::WaitArgs>),
 }
 
@@ -68,6 +71,7 @@ impl ContainerCommand {
             Self::Inspect(args) => inspect::run(cx, args.0),
             Self::Ls(args) => ps::run(cx, args.0),
             Self::Kill(args) => kill::run(cx, args.0),
+            Self::Pause(args) => pause::pause(cx, args.0),
             Self::Port(args) => port::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),
             Self::Restart(args) => restart::run(cx, args.0),
@@ -75,6 +79,7 @@ impl ContainerCommand {
             Self::Run(args) => run::run(cx, args.0),
             Self::Start(args) => start::run(cx, args.0),
             Self::Stop(args) => stop::run(cx, args.0),
+            Self::Unpause(args) => pause::unpause(cx, args.0),
             Self::Wait(args) => wait::run(cx, args.0),
         }
     }

@@ -1,9 +1,10 @@
 //! `stop` and `kill`: signals, and the end they lead to.
 
+use super::pause::thaw;
 use super::settle::{idle_status, runtime_of, settle};
 use super::wait::wait_for_exit;
 use crate::engine::conmon::RuntimeKind;
-use crate::engine::host::process::PidFd;
+use crate::engine::host::process::{self, PidFd};
 use crate::engine::spec::signal;
 use crate::engine::state::{Record, Status};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
@@ -49,17 +50,16 @@ pub fn stop(engine: &Engine, id: &str, options: &StopOptions) -> Result<bool> {
         None => signal::parse(&spec.stop_signal)?,
     };
     let timeout = options.timeout.unwrap_or_else(|| i64::from(spec.stop_timeout.unwrap_or(DEFAULT_TIMEOUT)));
-    let unfreeze = record.state.status == Status::Paused;
-    if timeout != 0 {
-        send(engine, &record, number)?;
-    }
-    if unfreeze {
-        runtime_of(engine, &record.state)?.pause(id, false)?;
+    let number = if timeout == 0 { libc::SIGKILL } else { number };
+    send(engine, &record, number)?;
+    if record.state.status == Status::Paused {
+        // Frozen it would get no signal. An end that came at once is one, too.
+        after_thaw(thaw(engine, &locked, &mut record), &record)?;
     }
     locked.unlock();
     crate::failpoint!("stop.after-signal");
     let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
-    let ended = timeout != 0 && wait_for_exit(engine, &record, patience)?.is_some();
+    let ended = number != libc::SIGKILL && wait_for_exit(engine, &record, patience)?.is_some();
     if !ended {
         send(engine, &record, libc::SIGKILL)?;
         crate::failpoint!("stop.after-kill");
@@ -91,6 +91,9 @@ pub fn kill(engine: &Engine, id: &str, number: i32) -> Result<()> {
         locked.save(&record.state)?;
     }
     send(engine, &record, number)?;
+    if record.state.status == Status::Paused && (final_one || number == stop_signal) {
+        after_thaw(thaw(engine, &locked, &mut record), &record)?;
+    }
     locked.unlock();
     if final_one {
         if wait_for_exit(engine, &record, Some(KILL_TIMEOUT))?.is_none() {
@@ -110,6 +113,14 @@ fn send(engine: &Engine, record: &Record, number: i32) -> Result<()> {
     }
     let Some(process) = PidFd::open(record.state.pid, record.state.pid_start)? else { return Ok(()) };
     process.signal(number).map(drop).with_context(|| format!("signal container {}", record.id))
+}
+
+/// A thaw may fail because what was to be thawed is dead already.
+fn after_thaw(thawed: Result<()>, record: &Record) -> Result<()> {
+    match thawed {
+        Err(_) if !process::alive(record.state.pid, record.state.pid_start) => Ok(()),
+        other => other,
+    }
 }
 
 /// The clean-up that conmon's exit command does, too: whoever has the lock first.
