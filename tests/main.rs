@@ -26,6 +26,7 @@ mod layers;
 mod lifecycle;
 mod listing;
 mod network;
+mod network_crashes;
 mod network_names;
 mod networks;
 mod oci;

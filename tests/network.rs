@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::killpoints;
 use crate::support::{Host, Lan, Missing, Sandbox, require};
 
 /// A rootful sandbox on the host of a link, with a busybox; and what is on that host.
@@ -137,40 +136,4 @@ fn udp_is_published_too() {
     }
     sandbox.coracle(["rm", "-f", "-t", "0", "echo"]).ok();
     assert_eq!(lan.host.state(), before);
-}
-
-#[test]
-fn a_killed_command_leaves_no_rule_that_catches_a_later_container() {
-    for sandbox in require!(Sandbox::both()) {
-        let (lan, sandbox, before) = require!(on_a_host_with(sandbox, "lab/busybox"));
-        sandbox.coracle(["network", "create", "app"]).ok();
-        for point in killpoints::points().into_iter().filter(|point| point.starts_with("network.")) {
-            let armed = |argv: &[&str]| {
-                sandbox.coracle(argv.iter().copied()).env("CORACLE_FAILPOINT", &point).run().exit_code()
-                    == 137
-            };
-            let run = [
-                "run",
-                "-d",
-                "--name",
-                "lost",
-                "--network",
-                "app",
-                "-p",
-                "8080:80",
-                "lab/busybox",
-                "sleep",
-                "600",
-            ];
-            let killed = armed(&run) || armed(&["rm", "-f", "-t", "0", "lost"]);
-            assert!(killed, "no command came by {point}");
-            // The port and the name are free for the next one.
-            sandbox.coracle(["rm", "-f", "-t", "0", "--ignore", "lost"]).ok();
-            serve(&sandbox, "web", &["--network", "app", "-p", "8080:80"], &point);
-            assert_eq!(get(&lan.client, &format!("http://{}:8080/", lan.host.ipv4)), point);
-            sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
-            assert_eq!(lan.host.state(), before, "{point}");
-        }
-        sandbox.coracle(["network", "rm", "app"]).ok();
-    }
 }

@@ -251,7 +251,7 @@ fn pasta_gives_a_namespace_the_hosts_network_and_its_ports() {
         let pidfile = lab.dir.path().join("pasta.pid");
         let ports = BOTH.map(|p| port(8080, 80, p));
         let config = config();
-        let request = pasta::Pasta {
+        let request = user_mode::Request {
             config: &config,
             netns: &container,
             ports: &ports,
@@ -293,7 +293,8 @@ fn pasta_gives_a_namespace_the_hosts_network_and_its_ports() {
         let other = lab.dir.path().join("other");
         netns::create(&other).unwrap();
         let second = lab.dir.path().join("second.pid");
-        let error = pasta::start(&pasta::Pasta { netns: &other, pidfile: &second, ..request }).unwrap_err();
+        let error =
+            pasta::start(&user_mode::Request { netns: &other, pidfile: &second, ..request }).unwrap_err();
         assert_eq!(error.to_string(), "cannot listen on 0.0.0.0:8080/tcp: address already in use");
         assert!(!second.exists());
         user_mode::stop(&pidfile).unwrap();
@@ -315,7 +316,7 @@ fn slirp4netns_gives_a_namespace_the_world_and_ipv4_ports() {
         let pidfile = lab.dir.path().join("slirp4netns.pid");
         let ports = BOTH.map(|p| port(8080, 80, p));
         let config = config();
-        let request = slirp4netns::Slirp4netns {
+        let request = user_mode::Request {
             config: &config,
             netns: &container,
             ports: &ports,
@@ -349,15 +350,14 @@ fn slirp4netns_gives_a_namespace_the_world_and_ipv4_ports() {
         let other = lab.dir.path().join("other");
         netns::create(&other).unwrap();
         let second = lab.dir.path().join("second.pid");
-        let error =
-            slirp4netns::start(&slirp4netns::Slirp4netns { netns: &other, pidfile: &second, ..request })
-                .unwrap_err();
+        let error = slirp4netns::start(&user_mode::Request { netns: &other, pidfile: &second, ..request })
+            .unwrap_err();
         assert_eq!(error.to_string(), "cannot listen on 0.0.0.0:8080/tcp: address already in use");
         assert!(!second.exists());
         user_mode::stop(&pidfile).unwrap();
         assert!(!user_mode::running(&pidfile) && !pidfile.exists());
         let options = ["allow_host_loopback=true".to_owned()];
-        let open = slirp4netns::Slirp4netns { netns: &other, ports: &[], options: &options, ..request };
+        let open = user_mode::Request { netns: &other, ports: &[], options: &options, ..request };
         let found = slirp4netns::start(&open).unwrap();
         let host = SocketAddr::new(found.host_address.unwrap(), 7001).to_string();
         assert_eq!(ask(&other, Protocol::Tcp, "", &host).unwrap(), "127.0.0.1");

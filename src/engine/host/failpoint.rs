@@ -13,9 +13,15 @@ macro_rules! failpoint {
     };
 }
 
-/// Kills this process if `CORACLE_FAILPOINT` is `name`.
+/// Kills this process if `CORACLE_FAILPOINT` is `name`. Where `CORACLE_FAILPOINT_LOG` names a file, the name is added to it:
+/// that is how the tests learn which points a command comes by.
 #[cfg(feature = "failpoints")]
 pub fn hit(name: &str) {
+    if let Some(path) = std::env::var_os("CORACLE_FAILPOINT_LOG")
+        && let Ok(mut log) = std::fs::File::options().create(true).append(true).open(path)
+    {
+        let _ = std::io::Write::write_all(&mut log, format!("{name}\n").as_bytes());
+    }
     if std::env::var_os("CORACLE_FAILPOINT").is_some_and(|wanted| wanted == name) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
     }

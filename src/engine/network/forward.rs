@@ -75,6 +75,7 @@ pub fn start(
     let redirected = firewall::loops_back(config);
     let record = Record { slot, addresses, ports: ports.to_vec(), redirected };
     write(directory, id, Some(&record))?;
+    crate::failpoint!("network.forward-after-record");
     let opened = open(config, shared, id, &record);
     if opened.is_err() {
         close(config, directory, id)?;
@@ -107,16 +108,17 @@ pub(super) fn repair(config: &Config, shared: &Shared) -> Result<()> {
 /// See [`stop`].
 pub(super) fn close(config: &Config, directory: &Path, id: &str) -> Result<()> {
     user_mode::stop(&pidfile(directory, id))?;
+    crate::failpoint!("network.forward-after-stop");
     let Some(record) = read(directory, id) else { return Ok(()) };
-    write(directory, id, None)?;
     let path = directory.join("rootless");
-    if !netns::is_mounted(&path) {
-        return Ok(());
+    if netns::is_mounted(&path) {
+        netns::within(&path, || {
+            record.unroute()?;
+            if record.redirected { redirect(config, directory, Some(id)) } else { Ok(()) }
+        })?;
     }
-    netns::within(&path, || {
-        record.unroute()?;
-        if record.redirected { redirect(config, directory) } else { Ok(()) }
-    })
+    crate::failpoint!("network.forward-after-unroute");
+    write(directory, id, None)
 }
 
 fn open(config: &Config, shared: &Shared, id: &str, record: &Record) -> Result<()> {
@@ -124,16 +126,19 @@ fn open(config: &Config, shared: &Shared, id: &str, record: &Record) -> Result<(
     netns::within(&shared.path(), || {
         record.unroute()?;
         record.route()?;
-        if record.redirected { redirect(config, shared.directory()) } else { Ok(()) }
+        if record.redirected { redirect(config, shared.directory(), None) } else { Ok(()) }
     })?;
+    crate::failpoint!("network.forward-after-route");
     pasta::run(&program, &record.args()?, &shared.path(), &record.ports, &pidfile(shared.directory(), id))?;
+    crate::failpoint!("network.forward-after-pasta");
     netns::within(&shared.path(), || record.connect())
 }
 
-/// In the namespace: writes the redirections of all containers anew.
-fn redirect(config: &Config, directory: &Path) -> Result<()> {
+/// In the namespace: writes the redirections of all containers anew, but for one.
+fn redirect(config: &Config, directory: &Path, without: Option<&str>) -> Result<()> {
     let records: Vec<Record> = rootless::users(directory)
         .iter()
+        .filter(|id| Some(id.as_str()) != without)
         .filter_map(|id| read(directory, id))
         .filter(|r| r.redirected)
         .collect();

@@ -63,11 +63,13 @@ impl<'a> Leases<'a> {
                 let free = |a: &IpAddr| !taken.contains(a) && !reserved.contains(a);
                 let next = next(subnet, last, free).ok_or_else(|| full(network, subnet))?;
                 remember(&memory, next)?;
+                crate::failpoint!("network.ipam-after-memory");
                 addresses.push(next);
             }
             for address in addresses {
                 let path = dir.join(address.to_string());
                 symlink(owner, &path).map_err(|e| Error::io("create", &path, e))?;
+                crate::failpoint!("network.ipam-after-lease");
                 taken.insert(address);
                 given.push(with_prefix(address, &subnet.subnet));
             }

@@ -9,6 +9,7 @@
 //! <run state>/netns/<id>                  a container's network namespace, mounted on a file
 //! <run state>/network/leases/…            addresses in use, see [`ipam`]
 //! <run state>/network/lock                held around netavark
+//! <run state>/network/netavark            the netavark that runs, see [`pidfile`]
 //! <run state>/network/aardvark-dns/…      netavark's files for aardvark-dns
 //! <run state>/run/<id>/network.json       what a container is connected to, see [`Connection`]
 //! <run state>/run/<id>/port-proxy         who keeps its published ports, see [`proxy`]
@@ -26,6 +27,7 @@ pub mod ipam;
 mod netavark;
 mod options;
 pub mod pasta;
+mod pidfile;
 pub mod ports;
 pub mod proxy;
 mod record;

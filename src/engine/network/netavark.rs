@@ -4,9 +4,9 @@
 //! 1.0 to 2.1); `teardown` takes the same document. A failure is `{"error": …}` on stdout. Versions before 1.15 make
 //! several changes to bridge and firewall that another netavark may undo in between, so whoever calls it holds a lock.
 
-use super::{Network, connection::Member};
+use super::{Network, connection::Member, pidfile};
 use crate::engine::config::Config;
-use crate::engine::host::process;
+use crate::engine::host::process::{self, PidFd};
 use crate::engine::host::spawn::Spawn;
 use crate::engine::spec::{Endpoint, PortMapping};
 use crate::engine::{Error, ErrorKind, Result};
@@ -18,6 +18,26 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// In the directory of networks: the netavark that runs now.
+const PIDFILE: &str = "netavark";
+/// How long one whose caller was killed may go on.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for a netavark whose caller was killed: it finishes what it is at. Called with the lock held.
+pub(super) fn await_orphan(dir: &Path) -> Result<()> {
+    let pidfile = dir.join(PIDFILE);
+    while let Some((pid, start)) = pidfile::find(&pidfile) {
+        let Some(fd) = PidFd::open(pid, start)? else { break };
+        tracing::debug!("a netavark that was left alone is still running");
+        if !fd.wait(Some(PATIENCE))? {
+            return Err(Error::new(ErrorKind::InUse, format!("netavark (process {pid}) does not end"))
+                .with_hint(format!("kill {pid}")));
+        }
+    }
+    pidfile::remove(&pidfile)
+}
 
 /// The program with what it needs besides a container.
 #[derive(Debug)]
@@ -219,7 +239,14 @@ impl Netavark {
         spawn =
             spawn.args(["--rootless", rootless]).args(arguments).envs(self.env.iter().map(|(n, v)| (n, v)));
         let fds = spawn.fd(stdin.as_fd(), 0).fd(stdout.as_fd(), 1).fd(stderr.as_fd(), 2);
-        let ended = fds.new_session().spawn()?.wait()?;
+        let pidfile = self.dir.join(PIDFILE);
+        pidfile::announce(&pidfile)?;
+        let mut child = fds.name(&pidfile.to_string_lossy()).new_session().spawn()?;
+        crate::failpoint!("network.netavark-after-start");
+        let recorded = pidfile::record(&pidfile, child.pid());
+        let ended = child.wait()?;
+        recorded?;
+        pidfile::remove(&pidfile)?;
         let mut answer = Vec::new();
         stdout.rewind().and_then(|()| stdout.read_to_end(&mut answer)).map_err(failed)?;
         if ended.success() {

@@ -4,8 +4,9 @@
 //! connections from the host's loopback to the container's own address. The one of Debian 12 (2023-03) can do neither;
 //! there the container gets an address of its own instead of a copy of the host's, so that the host's is reachable.
 
+use super::pidfile;
 use super::refusal::explain;
-use super::user_mode::{self, UserMode};
+use super::user_mode::{self, Request, UserMode};
 use crate::engine::config::Config;
 use crate::engine::host::spawn::{Ended, Spawn};
 use crate::engine::host::{netlink, netns, process};
@@ -26,31 +27,16 @@ const HOST: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 2);
 pub(super) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
 const OWN_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
-/// A pasta to be started.
-#[derive(Debug)]
-pub struct Pasta<'a> {
-    /// Where the program is looked for, and `pasta_options`.
-    pub config: &'a Config,
-    /// The network namespace: a file it is mounted on. pasta ends when the file is removed.
-    pub netns: &'a Path,
-    /// Ports of the host that lead into the namespace; none of them 0.
-    pub ports: &'a [PortMapping],
-    /// The user's options, behind containers.conf's (`--network pasta:…`).
-    pub options: &'a [String],
-    /// Where the process is recorded.
-    pub pidfile: &'a Path,
-}
-
 /// Whether pasta is installed.
 pub fn available(config: &Config) -> bool {
     program(config).is_some()
 }
 
-/// Starts pasta; it is ready when this returns.
+/// Starts pasta; it is ready when this returns. It ends when the namespace's file is removed, or with [`user_mode::stop`].
 ///
 /// Fails with [`ErrorKind::MissingProgram`] without pasta, with [`ErrorKind::InUse`] if something else listens on a
 /// port, with [`ErrorKind::Unsupported`] for SCTP and when the kernel has no tun devices for this user.
-pub fn start(request: &Pasta<'_>) -> Result<UserMode> {
+pub fn start(request: &Request<'_>) -> Result<UserMode> {
     let program = require(request.config)?;
     let plan = Plan::new(request, knows(&program, "map-guest-addr")?, &name_servers())?;
     // An address that is still being tested for duplicates cannot be used for a second or two.
@@ -145,7 +131,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(request: &Pasta<'_>, recent: bool, host_servers: &[IpAddr]) -> Result<Self> {
+    fn new(request: &Request<'_>, recent: bool, host_servers: &[IpAddr]) -> Result<Self> {
         let configured = request.config.containers.network.pasta_options.values.iter();
         let mut args: Vec<String> = configured.chain(request.options).cloned().collect();
         // podman's own: the opposite of --no-map-gw.
@@ -264,15 +250,17 @@ pub(super) fn run(
 ) -> Result<()> {
     user_mode::announce(pidfile)?;
     let started = execute(program, args, netns, pidfile).and_then(|said| {
+        crate::failpoint!("network.pasta-after-start");
         let text = fs::read_to_string(pidfile).map_err(|e| Error::io("read", pidfile, e))?;
         match text.trim().parse() {
-            Ok(pid) => user_mode::record(pidfile, pid),
+            Ok(pid) => pidfile::record(pidfile, pid),
             Err(_) => Err(Error::new(ErrorKind::Runtime, "pasta did not start").with_source(said)),
         }
     });
     if started.is_err() {
         user_mode::stop(pidfile)?;
     }
+    crate::failpoint!("network.pasta-after-record");
     started.map_err(|e| explain(e, ports))
 }
 
@@ -316,7 +304,7 @@ mod tests {
         let config = Config::default();
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let at = Path::new("/x");
-        let request = Pasta { config: &config, netns: at, ports, options: &options, pidfile: at };
+        let request = Request { config: &config, netns: at, ports, options: &options, pidfile: at };
         Plan::new(&request, recent, &["192.0.2.53".parse().unwrap()]).unwrap().args.join(" ")
     }
 

@@ -9,12 +9,13 @@
 //! <run dir>/port-proxy.targets   the container's addresses, one a line
 //! ```
 
+use super::pidfile;
 use super::ports::Held;
+use crate::engine::Result;
 use crate::engine::host::atomic::{self, Durability};
-use crate::engine::host::process::{self, PidFd};
+use crate::engine::host::process::PidFd;
 use crate::engine::host::spawn::{Spawn, inherited};
 use crate::engine::spec::Protocol;
-use crate::engine::{Error, Result};
 use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -45,8 +46,7 @@ pub fn start(program: &Path, run_dir: &Path, held: &[Held], targets: &[IpAddr]) 
     }
     retarget(run_dir, targets)?;
     let pidfile = run_dir.join(FILE);
-    // Before there is a process: whoever finds it empty looks for one.
-    atomic::write(&pidfile, b"", 0o600, Durability::None)?;
+    pidfile::announce(&pidfile)?;
     let mut spawn = Spawn::new(program).name(NAME).arg(&pidfile).new_session().directory(Path::new("/"));
     for (number, port) in (3..).zip(held) {
         let target = format!("{}:{}", port.protocol.as_str(), port.container_port);
@@ -54,8 +54,7 @@ pub fn start(program: &Path, run_dir: &Path, held: &[Held], targets: &[IpAddr]) 
     }
     let pid = spawn.spawn()?.pid();
     crate::failpoint!("network.after-proxy");
-    let start = process::start_time(pid).unwrap_or_default();
-    atomic::write(&pidfile, format!("{pid} {start}\n").as_bytes(), 0o600, Durability::None)
+    pidfile::record(&pidfile, pid)
 }
 
 /// Has it connect to these addresses from now on.
@@ -67,14 +66,7 @@ pub fn retarget(run_dir: &Path, targets: &[IpAddr]) -> Result<()> {
 /// Ends it, if it runs.
 pub fn stop(run_dir: &Path) -> Result<()> {
     let path = run_dir.join(FILE);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(Error::io("read", &path, e)),
-    };
-    let recorded =
-        text.trim().split_once(' ').and_then(|(pid, start)| Some((pid.parse().ok()?, start.parse().ok()?)));
-    if let Some((pid, start)) = recorded.or_else(|| find(&path))
+    if let Some((pid, start)) = pidfile::find(&path)
         && let Some(fd) = PidFd::open(pid, start)?
         && fd.signal(libc::SIGKILL)?
     {
@@ -85,17 +77,6 @@ pub fn stop(run_dir: &Path) -> Result<()> {
         let _ = fs::remove_file(path);
     }
     Ok(())
-}
-
-/// The process that was started for `pidfile` by somebody who died before writing it.
-fn find(pidfile: &Path) -> Option<(u32, u64)> {
-    let wanted = [NAME.as_bytes(), b"\0", pidfile.as_os_str().as_encoded_bytes(), b"\0"].concat();
-    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let command = fs::read(entry.path().join("cmdline")).ok()?;
-        let start = command.starts_with(&wanted).then(|| process::start_time(pid))??;
-        Some((pid, start))
-    })
 }
 
 /// What the process does, until it is killed. `arguments`: the pidfile, then `PROTOCOL:PORT` for each descriptor from 3 on.
@@ -165,12 +146,13 @@ async fn udp(socket: OwnedFd, port: u16, targets: Arc<Path>) {
     loop {
         // An error is that of an earlier answer (ICMP), not of this socket.
         let Ok((size, client)) = socket.recv_from(&mut buffer).await else { continue };
-        let message = buffer[..size].to_vec();
-        let message = match sessions.get(&client).map(|session| session.try_send(message)) {
-            Some(Ok(()) | Err(mpsc::error::TrySendError::Full(_))) => continue,
-            Some(Err(mpsc::error::TrySendError::Closed(message))) => message,
-            None => buffer[..size].to_vec(),
-        };
+        let mut message = buffer[..size].to_vec();
+        if let Some(session) = sessions.get(&client) {
+            match session.try_send(message) {
+                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => continue,
+                Err(mpsc::error::TrySendError::Closed(unsent)) => message = unsent,
+            }
+        }
         if sessions.len() >= UDP_CLIENTS {
             sessions.retain(|_, session| !session.is_closed());
         }

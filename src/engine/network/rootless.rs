@@ -10,8 +10,8 @@
 //! [`crate::engine::container`] before and after netavark.
 
 use super::pasta;
-use super::slirp4netns::{self, Slirp4netns};
-use super::user_mode::{self, UserMode};
+use super::slirp4netns;
+use super::user_mode::{self, Request, UserMode};
 use super::{firewall, forward};
 use crate::engine::config::Config;
 use crate::engine::host::atomic::{self, Durability};
@@ -58,6 +58,7 @@ impl Shared {
         let user = users.join(id);
         let opened = fs::OpenOptions::new().append(true).create(true).open(&user);
         opened.map_err(|e| Error::io("create", &user, e))?;
+        crate::failpoint!("network.rootless-after-user");
         drop_the_gone(config, directory, |other| other == id || alive(other))?;
         let shared = Self::prepare(config, directory)?;
         forward::repair(config, &shared)?;
@@ -115,6 +116,7 @@ impl Shared {
             other => other?,
         };
         drop_the_gone(config, directory, |other| other != id && alive(other))?;
+        crate::failpoint!("network.rootless-after-release");
         if self::users(directory).is_empty() { remove(directory) } else { Ok(()) }
     }
 
@@ -125,7 +127,9 @@ impl Shared {
         if facts.is_none() {
             remove(directory)?;
             netns::create(&path)?;
+            crate::failpoint!("network.rootless-after-namespace");
             netns::within(&path, || set_up(config))?;
+            crate::failpoint!("network.rootless-after-set-up");
         }
         if facts.is_none() || !user_mode::running(&pidfile) {
             facts = Some(way_out(config, directory)?);
@@ -147,6 +151,7 @@ pub(super) fn users(directory: &Path) -> Vec<String> {
 fn drop_the_gone(config: &Config, directory: &Path, stays: impl Fn(&str) -> bool) -> Result<()> {
     for id in users(directory).iter().filter(|id| !stays(id)) {
         forward::close(config, directory, id)?;
+        crate::failpoint!("network.rootless-after-close");
         remove_file(&directory.join("rootless-users").join(id))?;
     }
     Ok(())
@@ -162,8 +167,11 @@ fn read_facts(directory: &Path) -> Option<UserMode> {
 /// The namespace, its process, and what was written about it.
 fn remove(directory: &Path) -> Result<()> {
     remove_file(&directory.join("rootless.json"))?;
+    crate::failpoint!("network.rootless-after-forget");
     user_mode::stop(&directory.join("rootless.pid"))?;
+    crate::failpoint!("network.rootless-after-stop");
     netns::remove(&directory.join("rootless"))?;
+    crate::failpoint!("network.rootless-after-remove");
     ["rootless-resolv.conf", "rootless-xtables.lock"]
         .iter()
         .try_for_each(|name| remove_file(&directory.join(name)))
@@ -232,6 +240,7 @@ fn way_out(config: &Config, directory: &Path) -> Result<UserMode> {
         Err(_) if addresses.is_empty() => UserMode { interface: INTERFACE.to_owned(), ..UserMode::default() },
         Err(e) => return Err(e),
     };
+    crate::failpoint!("network.rootless-after-way-out");
     if !with_slirp && user_mode::running(&directory.join("rootless.pid")) {
         netns::within(&path, || configure(&facts.addresses))?;
     }
@@ -276,7 +285,7 @@ fn pasta_out(config: &Config, directory: &Path, addresses: &[IpNet]) -> Result<U
 /// slirp4netns makes and configures an interface of the same name by itself.
 fn slirp_out(config: &Config, directory: &Path) -> Result<UserMode> {
     let (netns, pidfile) = (&directory.join("rootless"), &directory.join("rootless.pid"));
-    slirp4netns::start(&Slirp4netns { config, netns, ports: &[], options: &[], pidfile })
+    slirp4netns::start(&Request { config, netns, ports: &[], options: &[], pidfile })
 }
 
 /// In the namespace: addresses and default routes of the interface that leads out.

@@ -5,9 +5,10 @@
 //! address is kept, but slirp4netns listens on IPv4 only. It answers `port_handler=rootlesskit`, too: podman's rootlesskit
 //! forwarder would lose the client's address and is not used.
 
+use super::pidfile::{self, SOCKET_SUFFIX};
 use super::refusal::explain;
 use super::rootless::sysctl;
-use super::user_mode::{self, SOCKET_SUFFIX, UserMode};
+use super::user_mode::{self, Request, UserMode};
 use crate::engine::config::Config;
 use crate::engine::host::netns;
 use crate::engine::host::process;
@@ -30,33 +31,19 @@ const MTU: u32 = 65520;
 /// How long an answer to a request for a port may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A slirp4netns to be started.
-#[derive(Debug)]
-pub struct Slirp4netns<'a> {
-    /// Where the program is looked for.
-    pub config: &'a Config,
-    /// The network namespace: a file it is mounted on.
-    pub netns: &'a Path,
-    /// Ports of the host that lead into the namespace; none of them 0.
-    pub ports: &'a [PortMapping],
-    /// The user's options (`--network slirp4netns:…`), behind containers.conf's.
-    pub options: &'a [String],
-    /// Where the process is recorded.
-    pub pidfile: &'a Path,
-}
-
 /// Starts slirp4netns; it is ready when this returns. It ends with [`user_mode::stop`] only.
 ///
 /// Fails with [`ErrorKind::MissingProgram`] without slirp4netns, with [`ErrorKind::Invalid`] for an option it does not
 /// have, with [`ErrorKind::InUse`] if something else listens on a port, with [`ErrorKind::Unsupported`] for SCTP and IPv6
 /// ports and when the kernel has no tun devices for this user.
-pub fn start(request: &Slirp4netns<'_>) -> Result<UserMode> {
+pub fn start(request: &Request<'_>) -> Result<UserMode> {
     let configured = request.config.containers.engine.network_cmd_options.values.iter();
     let options = Options::parse(configured.chain(request.options).map(String::as_str))?;
     let program = require(request.config)?;
     let wanted = requests(request.ports, options.guest(100)?)?;
     user_mode::announce(request.pidfile)?;
     let started = launch(&program, request, &options).and_then(|()| open_ports(request.pidfile, &wanted));
+    crate::failpoint!("network.slirp4netns-after-ports");
     let _ = fs::remove_file(socket(request.pidfile));
     if started.is_err() {
         user_mode::stop(request.pidfile)?;
@@ -167,7 +154,7 @@ fn outbound<A: std::str::FromStr>(value: &str) -> Option<String> {
 }
 
 /// Starts it and waits until the interface is configured.
-fn launch(program: &Path, request: &Slirp4netns<'_>, options: &Options) -> Result<()> {
+fn launch(program: &Path, request: &Request<'_>, options: &Options) -> Result<()> {
     let failed = |e: rustix::io::Errno| Error::os("prepare slirp4netns", e);
     let (ready, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
     // It goes on writing there while it lives.
@@ -193,13 +180,15 @@ fn launch(program: &Path, request: &Slirp4netns<'_>, options: &Options) -> Resul
     })?;
     let child = spawn.spawn()?;
     drop(told);
-    user_mode::record(request.pidfile, child.pid())?;
+    crate::failpoint!("network.slirp4netns-after-start");
+    pidfile::record(request.pidfile, child.pid())?;
     let mut byte = [0];
     let told = File::from(ready).read_exact(&mut byte);
     netns::within(request.netns, || match tested.trim() {
         "" => Ok(()),
         before => sysctl("ipv6/conf/default/accept_dad", before),
     })?;
+    crate::failpoint!("network.slirp4netns-after-ready");
     told.map_err(|_| failure(child, &mut log))
 }
 

@@ -1,21 +1,34 @@
-//! What pasta and slirp4netns have in common: a process that gives a network namespace a way out, and its pidfile.
-//!
-//! The pidfile is `PID START-TIME` (clock ticks since boot). It exists, empty, before the process does, and the process
-//! has its path among its arguments: so a process that a killed command left without a record is found as well.
+//! What pasta and slirp4netns have in common: a process that gives a network namespace a way out, and its pidfile
+//! (see [`pidfile`]).
 
-use crate::engine::host::atomic::{self, Durability};
+use super::pidfile;
+use crate::engine::config::Config;
 use crate::engine::host::{netns, process};
-use crate::engine::{Error, ErrorKind, Result};
+use crate::engine::spec::PortMapping;
+use crate::engine::{Error, Result};
 use ipnet::IpNet;
 use std::fs;
-use std::io::ErrorKind as Io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 /// How long a process may take to end after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// A process to be started: a pasta or a slirp4netns.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Where the program is looked for, and containers.conf's options for it.
+    pub config: &'a Config,
+    /// The network namespace: a file it is mounted on.
+    pub netns: &'a Path,
+    /// Ports of the host that lead into the namespace; none of them 0.
+    pub ports: &'a [PortMapping],
+    /// The user's options (`--network pasta:…`), behind containers.conf's.
+    pub options: &'a [String],
+    /// Where the process is recorded.
+    pub pidfile: &'a Path,
+}
 
 /// A network namespace's connection to the host's network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -35,85 +48,51 @@ pub struct UserMode {
 
 /// Whether the process of this pidfile runs.
 pub fn running(pidfile: &Path) -> bool {
-    find(pidfile).is_some()
+    pidfile::find(pidfile).is_some()
 }
 
 /// Ends the process of this pidfile, waits for it, and removes the pidfile. Nothing happens if there is none.
 pub fn stop(pidfile: &Path) -> Result<()> {
-    if let Some((pid, start)) = find(pidfile)
-        && let Some(fd) = process::PidFd::open(pid, start)?
-    {
-        fd.signal(libc::SIGTERM)?;
-        if !fd.wait(Some(GRACE))? {
-            fd.signal(libc::SIGKILL)?;
-            fd.wait(Some(GRACE))?;
+    let recorded = pidfile::is_recorded(pidfile);
+    // One that nobody recorded may be on its way to the background, and have a successor.
+    for _ in 0..8 {
+        let Some((pid, start)) = pidfile::find(pidfile) else { break };
+        if let Some(fd) = process::PidFd::open(pid, start)? {
+            fd.signal(libc::SIGTERM)?;
+            if !fd.wait(Some(GRACE))? {
+                fd.signal(libc::SIGKILL)?;
+                fd.wait(Some(GRACE))?;
+            }
+        }
+        if recorded {
+            break;
         }
     }
-    remove(pidfile)
+    pidfile::remove(pidfile)
 }
 
 /// Ends it at once and does not wait: closing its network device takes as long as everything else at a container's end.
 /// Not for one that listens on ports, which are to be free afterwards.
 pub fn kill(pidfile: &Path) -> Result<()> {
-    if let Some((pid, start)) = find(pidfile)
+    if !pidfile::is_recorded(pidfile) {
+        return stop(pidfile);
+    }
+    if let Some((pid, start)) = pidfile::find(pidfile)
         && let Some(fd) = process::PidFd::open(pid, start)?
     {
         fd.signal(libc::SIGKILL)?;
     }
-    remove(pidfile)
-}
-
-fn remove(pidfile: &Path) -> Result<()> {
-    match fs::remove_file(pidfile) {
-        Err(e) if e.kind() != Io::NotFound => Err(Error::io("unlink", pidfile, e)),
-        _ => Ok(()),
-    }
+    crate::failpoint!("network.user-mode-after-kill");
+    pidfile::remove(pidfile)
 }
 
 /// Says that a process is about to be started; a previous one is ended first.
 pub(super) fn announce(pidfile: &Path) -> Result<()> {
     stop(pidfile)?;
-    fs::File::create(pidfile).map(drop).map_err(|e| Error::io("create", pidfile, e))
+    pidfile::announce(pidfile)?;
+    crate::failpoint!("network.user-mode-after-announce");
+    Ok(())
 }
-
-/// Records the process.
-pub(super) fn record(pidfile: &Path, pid: u32) -> Result<()> {
-    let start = process::start_time(pid)
-        .ok_or_else(|| Error::new(ErrorKind::Runtime, format!("process {pid} ended at once")))?;
-    atomic::write(pidfile, format!("{pid} {start}\n").as_bytes(), 0o600, Durability::None)
-}
-
-/// PID and start time of the process of this pidfile.
-fn find(pidfile: &Path) -> Option<(u32, u64)> {
-    let text = fs::read_to_string(pidfile).ok()?;
-    let mut words = text.split_whitespace();
-    let Some(pid) = words.next().and_then(|w| w.parse().ok()) else { return search(pidfile) };
-    let start = process::start_time(pid)?;
-    match words.next() {
-        Some(recorded) => (recorded.parse() == Ok(start)).then_some((pid, start)),
-        // Written by pasta, and we were killed before we could add the start time.
-        None => has_argument(pid, pidfile).then_some((pid, start)),
-    }
-}
-
-/// The process that has the pidfile among its arguments.
-fn search(pidfile: &Path) -> Option<(u32, u64)> {
-    let entries = fs::read_dir("/proc").ok()?.flatten();
-    let mut pids = entries.filter_map(|e| e.file_name().to_str()?.parse().ok());
-    let pid = pids.find(|pid| *pid != std::process::id() && has_argument(*pid, pidfile))?;
-    Some((pid, process::start_time(pid)?))
-}
-
-fn has_argument(pid: u32, pidfile: &Path) -> bool {
-    let wanted = pidfile.as_os_str().as_bytes();
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    line.split(|b| *b == 0).any(|argument| {
-        argument.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest == SOCKET_SUFFIX.as_bytes())
-    })
-}
-
-/// What slirp4netns's API socket has behind the pidfile's name.
-pub(super) const SOCKET_SUFFIX: &str = ".sock";
 
 /// Interface, addresses and gateways of a network namespace that has one interface besides `lo`, or those of the
 /// interface `name`.
@@ -216,40 +195,16 @@ mod tests {
             assert!(!pidfile.exists());
         }
         assert!(child.try_wait().unwrap().is_none());
-        record(&pidfile, child.id()).unwrap();
+        pidfile::record(&pidfile, child.id()).unwrap();
         assert!(running(&pidfile));
         let mut other = Command::new("/bin/sleep").arg("60").spawn().unwrap();
         let others = dir.path().join("other");
-        record(&others, other.id()).unwrap();
+        pidfile::record(&others, other.id()).unwrap();
         kill(&others).unwrap();
         assert!(!other.wait().unwrap().success() && !others.exists());
         let reaper = std::thread::spawn(move || child.wait().unwrap());
         stop(&pidfile).unwrap();
         assert!(!reaper.join().unwrap().success());
         assert!(!pidfile.exists());
-    }
-
-    #[test]
-    fn a_process_without_a_record_is_found_by_its_argument() {
-        let dir = tempfile::tempdir().unwrap();
-        let pidfile = dir.path().join("pid");
-        announce(&pidfile).unwrap();
-        assert!(!running(&pidfile));
-        let mut command = Command::new("/bin/sh");
-        let mut child = command
-            .args(["-c", "read line"])
-            .arg(&pidfile)
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        while fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().is_empty() {
-            std::thread::yield_now();
-        }
-        assert!(running(&pidfile));
-        fs::write(&pidfile, child.id().to_string()).unwrap();
-        assert!(running(&pidfile));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!running(&pidfile));
     }
 }

@@ -1,6 +1,6 @@
 //! Bridges: netavark, where it runs, and what is done around it.
 
-use super::super::netavark::{Client, Netavark};
+use super::super::netavark::{self, Client, Netavark};
 use super::super::rootless::Shared;
 use super::super::{dns, forward, pasta};
 use super::{Connection, Member, Site, Way};
@@ -18,10 +18,10 @@ impl Connection {
         if members.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let netavark = Netavark::find(site.config)?;
+        let program = Netavark::find(site.config)?;
         let client = self.client(site, members);
         let setup = || {
-            let mut made = netavark.setup(&self.netns, &client).context("set up the network")?;
+            let mut made = program.setup(&self.netns, &client).context("set up the network")?;
             self.add_link_local(members, &mut made)?;
             self.wait_for_names(site, members, &made);
             Ok(made)
@@ -32,7 +32,7 @@ impl Connection {
         }
         let shared = Shared::acquire(site.config, self.dir(), &self.id, site.lives)?;
         // aardvark-dns lives on in a copy of this mount namespace, and would keep the containers' file systems.
-        let starts = !netavark.serves_names() && members.iter().any(|m| m.network.dns_enabled);
+        let starts = !program.serves_names() && members.iter().any(|m| m.network.dns_enabled);
         let file_systems = site.config.paths.run_root.join("overlay");
         let mut made = shared.run_without(starts.then_some(&file_systems), setup)?;
         for endpoint in made.values_mut() {
@@ -46,17 +46,17 @@ impl Connection {
         if members.is_empty() {
             return Ok(());
         }
-        let netavark = Netavark::find(site.config)?;
+        let program = Netavark::find(site.config)?;
         let client = self.client(site, members);
         let teardown = || {
-            let Err(e) = netavark.teardown(&self.netns, &client) else { return Ok(()) };
+            let Err(e) = program.teardown(&self.netns, &client) else { return Ok(()) };
             // What was made in part is torn down in part, and bridge and firewall rules stay. Made once more it goes as a
             // whole.
             tracing::debug!("network of container {}: {e}; once more", self.id);
             let other = self.netns.with_extension("again");
             netns::remove(&other)?;
             netns::create(&other)?;
-            let done = netavark.setup(&other, &client).and_then(|_| netavark.teardown(&other, &client));
+            let done = program.setup(&other, &client).and_then(|_| program.teardown(&other, &client));
             netns::remove(&other)?;
             done
         };
@@ -136,5 +136,6 @@ fn lock(config: &Config) -> Result<File> {
     let file =
         File::options().create(true).append(true).open(&path).map_err(|e| Error::io("open", &path, e))?;
     file.lock().map_err(|e| Error::io("lock", &path, e))?;
+    netavark::await_orphan(&dir)?;
     Ok(file)
 }

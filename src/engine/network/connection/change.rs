@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 
 impl Connection {
-    /// Joins one more network while the container runs.
+    /// Joins one more network while the container runs. One that a killed command was joining is left first.
     pub fn connect(
         &mut self,
         site: &Site<'_>,
@@ -20,11 +20,14 @@ impl Connection {
         attachment: &Attachment,
     ) -> Result<BTreeMap<String, Endpoint>> {
         let network = Networks::open(site.config).resolve(&attachment.network)?;
+        self.disconnect(site, run_dir, &network.name)?;
         self.add_member(site, network, attachment)?;
         self.save(run_dir)?;
+        crate::failpoint!("network.connect-after-plan");
         let member = &self.members[self.members.len() - 1..];
         match self.join(site, member) {
             Ok(made) => {
+                crate::failpoint!("network.connect-after-join");
                 self.retarget(site, run_dir)?;
                 Ok(made)
             }
@@ -44,9 +47,12 @@ impl Connection {
             return Ok(false);
         };
         let left = self.leave(site, &self.members[index..=index]);
+        crate::failpoint!("network.disconnect-after-leave");
+        Leases::new(&site.config.paths.run_state, site.lives).give_back(network, &self.id)?;
+        crate::failpoint!("network.disconnect-after-lease");
         self.members.remove(index);
         self.save(run_dir)?;
-        Leases::new(&site.config.paths.run_state, site.lives).give_back(network, &self.id)?;
+        crate::failpoint!("network.disconnect-after-save");
         self.retarget(site, run_dir)?;
         left.map(|()| true)
     }
@@ -82,6 +88,7 @@ pub fn undo(site: &Site<'_>, run_dir: &Path) -> Result<()> {
         user_mode::stop(&pidfile)?
     }
     let here = connection.boot_id == process::boot_id() && netns::is_mounted(&connection.netns);
+    crate::failpoint!("network.after-ports-closed");
     let left = if here { connection.leave(site, &connection.members) } else { Ok(()) };
     if here && connection.redirects_loopback6(site) {
         firewall::spare_loopback6(site.config, &connection.id, false)?;
@@ -92,6 +99,7 @@ pub fn undo(site: &Site<'_>, run_dir: &Path) -> Result<()> {
         Shared::release(site.config, connection.dir(), &connection.id, site.lives)?;
     }
     netns::remove(&connection.netns)?;
+    crate::failpoint!("network.after-namespace-removed");
     let leases = Leases::new(&site.config.paths.run_state, site.lives);
     for member in &connection.members {
         leases.give_back(&member.network.name, &connection.id)?;

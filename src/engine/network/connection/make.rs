@@ -1,9 +1,7 @@
 //! Making a connection when a container starts: the namespace, the ports, pasta or slirp4netns.
 
-use super::super::pasta::{self, Pasta};
 use super::super::rootless::Shared;
-use super::super::slirp4netns::{self, Slirp4netns};
-use super::super::{firewall, ports, proxy};
+use super::super::{firewall, pasta, ports, proxy, slirp4netns, user_mode};
 use super::{Connection, Site, USER_MODE, Way};
 use crate::engine::host::netns;
 use crate::engine::spec::Endpoint;
@@ -51,6 +49,7 @@ impl Connection {
         }
         let mut made = self.user_mode(site, run_dir)?;
         made.extend(self.join(site, &self.members)?);
+        crate::failpoint!("network.after-join");
         if rootless && let Some(shared) = Shared::existing(self.dir()) {
             // pasta listens where the container has an address itself. Without it the proxy does, to whose container
             // all clients are one.
@@ -76,29 +75,17 @@ impl Connection {
 
     /// Starts pasta or slirp4netns, if that is the way.
     pub(super) fn user_mode(&self, site: &Site<'_>, run_dir: &Path) -> Result<BTreeMap<String, Endpoint>> {
-        let pidfile = run_dir.join(USER_MODE);
+        let request = user_mode::Request {
+            config: site.config,
+            netns: &self.netns,
+            ports: &self.ports,
+            options: &self.options,
+            pidfile: &run_dir.join(USER_MODE),
+        };
         let (name, found) = match self.way {
             Way::Bridge => return Ok(BTreeMap::new()),
-            Way::Pasta => {
-                let request = Pasta {
-                    config: site.config,
-                    netns: &self.netns,
-                    ports: &self.ports,
-                    options: &self.options,
-                    pidfile: &pidfile,
-                };
-                ("pasta", pasta::start(&request)?)
-            }
-            Way::Slirp4netns => {
-                let request = Slirp4netns {
-                    config: site.config,
-                    netns: &self.netns,
-                    ports: &self.ports,
-                    options: &self.options,
-                    pidfile: &pidfile,
-                };
-                ("slirp4netns", slirp4netns::start(&request)?)
-            }
+            Way::Pasta => ("pasta", pasta::start(&request)?),
+            Way::Slirp4netns => ("slirp4netns", slirp4netns::start(&request)?),
         };
         let endpoint = Endpoint {
             interface: found.interface,
