@@ -18,21 +18,21 @@ use super::support::{Entry, Image, Kind, Layer, Sandbox, Tarball, program, requi
 
 /// All of a file that a layer can say.
 #[derive(Debug, PartialEq, Eq)]
-struct Node {
-    kind: String,
-    mode: u32,
-    owner: (u32, u32),
-    mtime: (i64, i64),
-    links: u64,
-    content: Vec<u8>,
-    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+pub struct Node {
+    pub kind: String,
+    pub mode: u32,
+    pub owner: (u32, u32),
+    pub mtime: (i64, i64),
+    pub links: u64,
+    pub content: Vec<u8>,
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// No file of these tests is from after 2025.
 const MADE_NOW: i64 = 1_767_225_600;
 
 /// Every file below `root` by its relative path, the root's own metadata left out.
-fn tree(root: &Path) -> BTreeMap<PathBuf, Node> {
+pub fn tree(root: &Path) -> BTreeMap<PathBuf, Node> {
     let mut nodes = BTreeMap::new();
     let mut todo = vec![root.to_owned()];
     while let Some(dir) = todo.pop() {
@@ -110,13 +110,13 @@ fn reassembled(dir: &Path, split: &[u8]) -> Vec<u8> {
 }
 
 /// A shell in a directory; it has to succeed.
-fn shell(dir: &Path, script: &str) {
+pub fn shell(dir: &Path, script: &str) {
     let status = Command::new("sh").arg("-ec").arg(script).current_dir(dir).status().unwrap();
     assert!(status.success(), "{script}");
 }
 
 /// Files of every kind, made by shell so that GNU tar has all to say about them.
-const FILES: &str = r#"
+pub const FILES: &str = r#"
     umask 022
     mkdir -p src/usr/bin src/etc/empty src/deep/$(printf 'd%.0s/' $(seq 1 60))
     cd src

@@ -15,6 +15,7 @@ mod conmon;
 mod containers_conf;
 mod cves;
 mod errors;
+mod export;
 mod flags;
 mod foreign;
 mod generated_docs;

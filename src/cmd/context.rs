@@ -46,8 +46,13 @@ impl Context {
 
     /// Writes to standard output; a closed pipe is an error that ends the command quietly.
     pub fn print(&self, text: impl AsRef<str>) -> Result<()> {
+        self.print_bytes(text.as_ref().as_bytes())
+    }
+
+    /// [`Context::print`] of what need not be UTF-8.
+    pub fn print_bytes(&self, bytes: &[u8]) -> Result<()> {
         let mut stdout = std::io::stdout().lock();
-        let written = stdout.write_all(text.as_ref().as_bytes()).and_then(|()| stdout.flush());
+        let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
         written.map_err(|e| Error::os("write to standard output", e))
     }
 

@@ -15,6 +15,7 @@ pub mod image;
 pub mod later;
 pub mod logging;
 pub mod network;
+pub mod output;
 pub mod suggest;
 pub mod switches;
 pub mod system;
@@ -70,7 +71,9 @@ enum Command {
     Attach(Later<container::attach::AttachArgs>),
     Create(Later<container::create::CreateArgs>),
     Completion(Later<system::completion::CompletionArgs>),
+    Diff(Later<container::diff::DiffArgs>),
     Exec(Later<container::exec::ExecArgs>),
+    Export(Later<container::export::ExportArgs>),
     Help(Later<system::help::HelpArgs>),
     Logs(Later<container::logs::LogsArgs>),
     /// Work with containers
@@ -114,6 +117,8 @@ impl Command {
             Self::Attach(args) => container::attach::run(cx, args.0),
             Self::Create(args) => container::create::run(cx, args.0),
             Self::Completion(args) => system::completion::run(cx, args.0),
+            Self::Diff(args) => container::diff::any(cx, args.0),
+            Self::Export(args) => container::export::run(cx, args.0),
             Self::Exec(args) => container::exec::run(cx, args.0),
             Self::Help(args) => system::help::run(cx, args.0),
             Self::Logs(args) => container::logs::run(cx, args.0),

@@ -4,8 +4,10 @@ pub mod attach;
 pub mod cleanup;
 pub mod create;
 pub mod detach_keys;
+pub mod diff;
 pub mod exec;
 pub mod exists;
+pub mod export;
 pub mod inspect;
 pub mod kill;
 pub mod logs;
@@ -40,7 +42,9 @@ pub enum ContainerCommand {
     #[command(hide = true)]
     Cleanup(Later<cleanup::CleanupArgs>),
     Create(Later<create::CreateArgs>),
+    Diff(Later<diff::DiffArgs>),
     Exists(Later<exists::ExistsArgs>),
+    Export(Later<export::ExportArgs>),
     Inspect(Later<inspect::ContainerInspectArgs>),
     Kill(Later<kill::KillArgs>),
     #[command(visible_aliases = ["list", "ps"])]
@@ -67,6 +71,8 @@ impl ContainerCommand {
             Self::Logs(args) => logs::run(cx, args.0),
             Self::Cleanup(args) => cleanup::run(cx, args.0),
             Self::Create(args) => create::run(cx, args.0),
+            Self::Diff(args) => diff::container(cx, args.0),
+            Self::Export(args) => export::run(cx, args.0),
             Self::Exists(args) => exists::run(cx, args.0),
             Self::Inspect(args) => inspect::run(cx, args.0),
             Self::Ls(args) => ps::run(cx, args.0),

@@ -19,6 +19,7 @@ use clap::Subcommand;
 #[allow(missing_docs, clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
+    Diff(Later<super::container::diff::ImageDiffArgs>),
     Exists(Later<exists::ExistsArgs>),
     Inspect(Later<inspect::ImageInspectArgs>),
     #[command(visible_alias = "list")]
@@ -35,6 +36,7 @@ impl ImageCommand {
     /// Runs it.
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
+            Self::Diff(args) => super::container::diff::image(cx, args.0),
             Self::Exists(args) => exists::run(cx, args.0),
             Self::Inspect(args) => inspect::run(cx, args.0),
             Self::Ls(args) => images::run(cx, args.0),

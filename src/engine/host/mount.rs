@@ -38,29 +38,26 @@ pub struct Overlay<'a> {
 
 /// Mounts an overlay at `target`.
 pub fn overlay(target: &Path, overlay: &Overlay<'_>) -> Result<()> {
-    match overlay_by_fd(target, overlay)? {
-        Done::Mounted => Ok(()),
-        Done::TooOld => overlay_by_string(target, overlay),
+    match detached_overlay(target, overlay)? {
+        Some(mount) => attach(mount.as_fd(), target),
+        None => overlay_by_string(target, overlay),
     }
 }
 
-enum Done {
-    Mounted,
-    TooOld,
-}
-
-fn overlay_by_fd(target: &Path, o: &Overlay<'_>) -> Result<Done> {
+/// An overlay that is mounted nowhere: it is there as long as its descriptor is. `None`: this kernel cannot (it has no
+/// fsopen(2), or no `lowerdir+`). `shown` stands for it in errors.
+pub fn detached_overlay(shown: &Path, o: &Overlay<'_>) -> Result<Option<OwnedFd>> {
     let context = match rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) {
         Ok(fd) => fd,
-        Err(Errno::NOSYS | Errno::PERM) => return Ok(Done::TooOld),
+        Err(Errno::NOSYS | Errno::PERM) => return Ok(None),
         Err(e) => return Err(Error::os("fsopen overlay", e)),
     };
     let fs = context.as_fd();
-    let failed = |what: &str, e: Errno| overlay_error(target, what, e, log(fs));
+    let failed = |what: &str, e: Errno| overlay_error(shown, what, e, log(fs));
     let mut kept = Vec::new();
     for (n, lower) in o.lowers.iter().enumerate() {
         match set_path(fs, "lowerdir+", lower, lower.as_os_str(), &mut kept) {
-            Err(Errno::INVAL) if n == 0 => return Ok(Done::TooOld),
+            Err(Errno::INVAL) if n == 0 => return Ok(None),
             other => other.map_err(|e| failed(&format!("lowerdir {}", lower.display()), e))?,
         }
     }
@@ -77,10 +74,8 @@ fn overlay_by_fd(target: &Path, o: &Overlay<'_>) -> Result<Done> {
         rustix::mount::fsconfig_set_string(fs, "context", o.label).map_err(|e| failed("context", e))?;
     }
     rustix::mount::fsconfig_create(fs).map_err(|e| failed("create", e))?;
-    let mount = rustix::mount::fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        .map_err(|e| failed("fsmount", e))?;
-    attach(mount.as_fd(), target)?;
-    Ok(Done::Mounted)
+    let mount = rustix::mount::fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes);
+    mount.map(Some).map_err(|e| failed("fsmount", e))
 }
 
 /// `text` is how the kernel wants `path` written for this key.

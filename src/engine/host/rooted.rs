@@ -19,6 +19,9 @@ use crate::engine::{Error, Result};
 /// Symbolic links followed in one resolution before it fails with `ELOOP` (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
+/// Bytes of one extended attribute, or of all their names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
+const XATTR_MAX: usize = 64 << 10;
+
 /// Opens `path` below `root` with `flags` and, where a file is created, `mode` (umask applies). Close-on-exec always.
 ///
 /// With `O_NOFOLLOW` a symbolic link in the last place is not followed (`ELOOP`, or the link itself with `O_PATH`).
@@ -223,6 +226,70 @@ fn remove_files(dir: BorrowedFd<'_>) -> io::Result<Option<CString>> {
 /// (lsetxattr(2) has no `at` form before Linux 6.13; the directory is reached through /proc/self/fd).
 pub fn set_xattr_at(parent: BorrowedFd<'_>, name: &CStr, key: &CStr, value: &[u8]) -> rustix::io::Result<()> {
     rustix::fs::lsetxattr(proc_path(parent, name), key, value, rustix::fs::XattrFlags::empty())
+}
+
+/// The names of the extended attributes of an open file, one opened with `O_PATH` included, a symbolic link's its own.
+/// None where the file system has no attributes.
+pub fn xattr_names(fd: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let mut buffer = [0u8; 512];
+    let mut large;
+    let names = match rustix::fs::listxattr(&path, &mut buffer) {
+        Ok(n) => &buffer[..n],
+        Err(Errno::RANGE) => {
+            large = vec![0; XATTR_MAX];
+            let n = rustix::fs::listxattr(&path, &mut large)?;
+            &large[..n]
+        }
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    Ok(names
+        .split_inclusive(|byte| *byte == 0)
+        .filter_map(|name| CStr::from_bytes_with_nul(name).ok().map(CStr::to_owned))
+        .collect())
+}
+
+/// An extended attribute of a file as for [`xattr_names`]; `None`: it has none of that name.
+pub fn xattr(fd: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Option<Vec<u8>>> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let mut buffer = [0u8; 256];
+    match rustix::fs::getxattr(&path, name, &mut buffer) {
+        Ok(n) => return Ok(Some(buffer[..n].to_vec())),
+        Err(Errno::RANGE) => {}
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
+        Err(e) => return Err(e),
+    }
+    let mut large = vec![0; XATTR_MAX];
+    match rustix::fs::getxattr(&path, name, &mut large) {
+        Ok(n) => {
+            large.truncate(n);
+            Ok(Some(large))
+        }
+        Err(Errno::NODATA) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The names in a directory, each with what it is as far as the directory knows.
+pub fn names(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<(CString, rustix::fs::FileType)>> {
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 16 << 10];
+    let mut entries = rustix::fs::RawDir::new(directory, &mut buffer);
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            names.push((name.to_owned(), entry.file_type()));
+        }
+    }
+    Ok(names)
+}
+
+/// Opens for reading what is open as `O_PATH`; the same file, whatever its name leads to now.
+pub fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    rustix::fs::open(path, flags | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Sets the mode of `name` in the directory `parent`; a symbolic link in its place is an error.

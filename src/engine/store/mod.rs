@@ -15,6 +15,7 @@ pub mod diff;
 pub mod record;
 
 mod backend;
+mod changes;
 mod containers;
 mod content;
 mod file;
@@ -30,10 +31,13 @@ mod pending;
 mod stack;
 mod staging;
 mod vfs;
+mod view;
 
+pub use changes::LeaveOut;
 pub use content::LayerPaths;
 pub use record::{ContainerRecord, ImageRecord, LayerCompression, LayerRecord, Location};
 pub use staging::StagedLayer;
+pub use view::View;
 
 use crate::engine::host::lock::FileLock;
 use crate::engine::host::random;

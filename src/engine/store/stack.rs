@@ -88,6 +88,11 @@ impl Store {
         Ok(merged)
     }
 
+    /// What a mount of image layers, nothing writable on top, is made with.
+    pub(super) fn read_options(&self, options: &StackOptions) -> Vec<String> {
+        self.mount_options(options, &Backend::Native, false)
+    }
+
     fn mount_options(&self, options: &StackOptions, backend: &Backend, writable: bool) -> Vec<String> {
         let configured = &self.driver_options.mount_options;
         let mut list = if options.options.is_empty() { configured.clone() } else { options.options.clone() };

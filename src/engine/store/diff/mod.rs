@@ -21,6 +21,7 @@ use crate::engine::{Digest, Error, ErrorKind, Result};
 mod compression;
 mod contents;
 mod crc64;
+pub mod create;
 mod extract;
 mod metadata;
 mod parents;

@@ -17,6 +17,7 @@ use super::Limits;
 mod header;
 mod pax;
 mod sparse;
+pub mod write;
 
 pub use sparse::Region;
 

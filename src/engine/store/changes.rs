@@ -1,0 +1,100 @@
+//! What a layer or a container has changed, as a list and as the tar of a new layer; and everything in it, as a tar.
+
+use super::backend::Backend;
+use super::diff::create::{
+    Archive, ArchiveOptions, Change, List, Node, Sink, Tree, Upper, Without, compare, everything, overlay,
+};
+use super::layout::Driver;
+use super::overlay::layer_missing;
+use super::view::open_directory;
+use super::{Store, file};
+use crate::engine::Result;
+use crate::engine::spec::IdMappings;
+use std::fs;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Says of a file that it stays out of an archive.
+pub type LeaveOut<'a> = &'a dyn Fn(&[u8], &Node) -> bool;
+
+impl Store {
+    /// What the container or layer `id` changed of what is below it.
+    pub fn changes(&self, id: &str) -> Result<Vec<Change>> {
+        let mut list = List::default();
+        self.send_changes(id, &mut list)?;
+        Ok(list.into_changes())
+    }
+
+    /// What makes the layer or container `from` into `to`.
+    pub fn changes_between(&self, from: &str, to: &str) -> Result<Vec<Change>> {
+        let (from, to) = (self.view(from)?, self.view(to)?);
+        let mut list = List::default();
+        let new = Tree { root: to.root(), id_maps: &to.id_maps };
+        compare(new, Some(Tree { root: from.root(), id_maps: &from.id_maps }), &mut list)?;
+        Ok(list.into_changes())
+    }
+
+    /// Writes the changes of a container or layer as the tar of an image's layer, owners as inside of its user
+    /// namespace. Two runs over the same files write the same bytes.
+    pub fn write_changes(&self, id: &str, leave_out: LeaveOut<'_>, out: &mut dyn Write) -> Result<()> {
+        let mut archive = Archive::new(out, self.archive_options(self.maps_of(id)?));
+        self.send_changes(id, &mut Without { leave_out, sink: &mut archive })?;
+        archive.finish().map(drop)
+    }
+
+    /// Writes the whole file system of a container or layer as a tar, owners as inside of its user namespace.
+    pub fn write_tree(&self, id: &str, leave_out: LeaveOut<'_>, out: &mut dyn Write) -> Result<()> {
+        let view = self.view(id)?;
+        let mut archive = Archive::new(out, self.archive_options(view.id_maps.clone()));
+        everything(view.root(), &mut Without { leave_out, sink: &mut archive })?;
+        archive.finish().map(drop)
+    }
+
+    fn send_changes(&self, id: &str, sink: &mut dyn Sink) -> Result<()> {
+        let layer = self.layer_of(id)?;
+        if self.must_compare()? {
+            let new = self.view(id)?;
+            let old = layer.parent.as_deref().map(|parent| self.view(parent)).transpose()?;
+            let old = old.as_ref().map(|old| Tree { root: old.root(), id_maps: &old.id_maps });
+            return compare(Tree { root: new.root(), id_maps: &new.id_maps }, old, sink);
+        }
+        let directory = self.layer_dir(&layer.id).ok_or_else(|| layer_missing(&layer.id))?;
+        let root = open_directory(&directory.path.join("diff"))?;
+        let lowers = self.overlay_lowers(&directory)?;
+        let lowers: Vec<OwnedFd> = lowers.iter().map(|path| open_directory(path)).collect::<Result<_>>()?;
+        let whiteouts = self.apply_options()?.whiteouts;
+        overlay(&Upper { root: root.as_fd(), lowers: &lowers, whiteouts }, sink)
+    }
+
+    /// Whether the upper directory does not say everything: vfs has none, and with `metacopy` and `redirect_dir` it
+    /// names files and directories that are below (overlay's documentation, "Metadata only copy up"). Both need
+    /// attributes that user namespaces do not have.
+    fn must_compare(&self) -> Result<bool> {
+        if self.driver == Driver::Vfs {
+            return Ok(true);
+        }
+        if *self.backend()? != Backend::Native || self.options.rootless {
+            return Ok(false);
+        }
+        let mut options = self.driver_options.mount_options.iter();
+        let parameter = |name: &str| {
+            let path = format!("/sys/module/overlay/parameters/{name}");
+            fs::read_to_string(path).is_ok_and(|text| text.starts_with('Y'))
+        };
+        Ok(options.any(|o| o == "metacopy=on" || o == "redirect_dir=on")
+            || parameter("metacopy")
+            || parameter("redirect_dir"))
+    }
+
+    fn maps_of(&self, id: &str) -> Result<IdMappings> {
+        match file::found(self.container(id))? {
+            Some(container) => Ok(container.id_mappings()),
+            None => Ok(self.layer(id)?.id_mappings()),
+        }
+    }
+
+    fn archive_options(&self, id_maps: IdMappings) -> ArchiveOptions {
+        let overrides = self.driver_options.force_mask.is_some();
+        ArchiveOptions { id_maps, subsecond: false, overrides }
+    }
+}
