@@ -1,34 +1,24 @@
-
-_clap_complete_coracle() {
-    local IFS=$'\013'
-    local _CLAP_COMPLETE_INDEX=${COMP_CWORD}
-    local _CLAP_COMPLETE_COMP_TYPE=${COMP_TYPE}
-    if compopt +o nospace 2> /dev/null; then
-        local _CLAP_COMPLETE_SPACE=false
-    else
-        local _CLAP_COMPLETE_SPACE=true
-    fi
-    local words=("${COMP_WORDS[@]}")
-    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-        words[COMP_CWORD]="$2"
-    fi
-    COMPREPLY=( $( \
-        _CLAP_IFS="$IFS" \
-        _CLAP_COMPLETE_INDEX="$_CLAP_COMPLETE_INDEX" \
-        _CLAP_COMPLETE_COMP_TYPE="$_CLAP_COMPLETE_COMP_TYPE" \
-        _CLAP_COMPLETE_SPACE="$_CLAP_COMPLETE_SPACE" \
-        _CORACLE_COMPLETE="bash" \
-        "coracle" -- "${words[@]}" \
-    ) )
-    if [[ $? != 0 ]]; then
-        unset COMPREPLY
-    elif [[ $_CLAP_COMPLETE_SPACE == false ]] && [[ "${COMPREPLY-}" =~ [=/:]$ ]]; then
-        compopt -o nospace
-    fi
+# Words as the program gets them: bash breaks them at colons and equals signs, too, and completes the last piece.
+_complete_coracle() {
+    local line=${COMP_LINE:0:COMP_POINT} words=() piece space i
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        space=${line%%[![:space:]]*}
+        line=${line#"$space"}
+        piece=${COMP_WORDS[i]}
+        ((i < COMP_CWORD)) || piece=$line
+        line=${line#"$piece"}
+        if [[ -z $space && $i -gt 0 ]]; then
+            words[-1]+=$piece
+        else
+            words+=("$piece")
+        fi
+    done
+    mapfile -t COMPREPLY < <(
+        _CORACLE_COMPLETE=bash _CLAP_IFS=$'\n' _CLAP_COMPLETE_SPACE=false _CLAP_COMPLETE_COMP_TYPE=$COMP_TYPE \
+            _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) coracle -- "${words[@]}" 2>/dev/null
+    )
+    COMPREPLY=("${COMPREPLY[@]#"${words[-1]%"$2"}"}")
+    [[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *[=/:] ]] || compopt -o nospace
 }
-if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERSINFO[0]}" -gt 4 ]]; then
-    complete -o nospace -o bashdefault -o nosort -F _clap_complete_coracle coracle
-else
-    complete -o nospace -o bashdefault -F _clap_complete_coracle coracle
-fi
 
+complete -o bashdefault -o nosort -F _complete_coracle coracle

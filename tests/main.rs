@@ -11,6 +11,7 @@
 #[allow(dead_code, unused_imports, reason = "a kit has more tools than one day needs")]
 mod support;
 
+mod completion;
 mod conmon;
 mod containers_conf;
 mod cves;

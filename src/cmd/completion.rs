@@ -30,11 +30,19 @@ pub fn script(shell: &str, program: &str) -> Result<String> {
     let unknown = || Error::invalid(format!("there is no completion for {shell:?}"));
     let shells = Shells::builtins();
     let completer: &dyn EnvCompleter = shells.completer(shell).ok_or_else(unknown)?;
+    let own = |text: &str| text.replace("PROGRAM", program).replace("VARIABLE", VARIABLE);
+    if shell == "bash" {
+        return Ok(own(include_str!("completion.bash")));
+    }
     let mut bytes = Vec::new();
     completer
         .write_registration(VARIABLE, program, program, program, &mut bytes)
         .map_err(|e| Error::os("write completion script", e))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let mut script = String::from_utf8_lossy(&bytes).into_owned();
+    if shell == "zsh" {
+        script.push_str(&own(include_str!("completion.zsh")));
+    }
+    Ok(script)
 }
 
 /// Answers a completion script; false when this is an ordinary command line.
