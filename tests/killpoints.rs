@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Cmd, Sandbox, require};
+use crate::support::{Registry, RegistryOptions, Sandbox, require};
 
 /// Points that a plain series of commands does not come by, and why.
 const ELSEWHERE: &[(&str, &str)] = &[];
@@ -44,7 +44,8 @@ pub fn points() -> BTreeSet<String> {
     found
 }
 
-/// What users do, in an order in which each step finds what it needs. Each runs with the crash point armed.
+/// What users do, in an order in which each step finds what it needs. Each runs with the crash point armed; `TARGET` is a
+/// repository of a registry that has not seen it yet.
 const SERIES: &[&[&str]] = &[
     &["pull", "-q", "lab/multi"],
     &["create", "--name", "second", "lab/multi", "sleep", "100"],
@@ -64,15 +65,18 @@ const SERIES: &[&[&str]] = &[
     &["rm", "-f", "-t", "0", "third"],
     &["tag", "lab/busybox", "lab/other"],
     &["untag", "lab/busybox", "lab/other"],
+    // At a level of its own, so that no earlier push has done the work.
+    &["push", "-q", "--compression-level=3", "lab/multi", "TARGET"],
     &["rmi", "lab/multi"],
 ];
 
-fn visit(sandbox: &Sandbox, point: &str) -> bool {
-    let armed =
-        |argv: &[&str]| -> Cmd { sandbox.coracle(argv.iter().copied()).env("CORACLE_FAILPOINT", point) };
+fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
+    let target = format!("{}/{point}", registry.address());
     let mut killed = false;
     for argv in SERIES {
-        let outcome = armed(argv).run();
+        let argv: Vec<&str> =
+            argv.iter().map(|word| if *word == "TARGET" { &target } else { *word }).collect();
+        let outcome = sandbox.coracle(argv.iter().copied()).env("CORACLE_FAILPOINT", point).run();
         if outcome.exit_code() != 137 {
             continue;
         }
@@ -110,9 +114,10 @@ fn visit_all(sandbox: Sandbox) {
     sandbox.registry().provide("lab/multi");
     sandbox.pull("lab/busybox");
     sandbox.coracle(["run", "-d", "--name", "first", "lab/busybox", "sleep", "1000"]).ok();
+    let registry = Registry::start(RegistryOptions { empty: true, ..RegistryOptions::default() }).unwrap();
     let mut never = Vec::new();
     for point in points().into_iter().filter(|point| !point.starts_with("network.")) {
-        if !visit(&sandbox, &point) && !ELSEWHERE.iter().any(|(name, _)| *name == point) {
+        if !visit(&sandbox, &registry, &point) && !ELSEWHERE.iter().any(|(name, _)| *name == point) {
             never.push(point);
         } else {
             let first = sandbox.coracle(["inspect", "--format", "{{.State.Status}}", "first"]).ok();

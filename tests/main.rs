@@ -34,6 +34,7 @@ mod networks;
 mod oci;
 mod pause;
 mod pull;
+mod push;
 mod rootless;
 mod rootless_network;
 mod run_flags;

@@ -19,9 +19,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["error", "digest", "spec", "config", "host"]),
     ("network", &["error", "moment", "digest", "spec", "config", "host"]),
     ("conmon", &["error", "digest", "spec", "config", "host"]),
+    ("transport", &["error", "digest", "spec", "config", "host", "store", "registry"]),
     (
         "image",
-        &["error", "moment", "digest", "spec", "config", "host", "store", "registry", "state", "Engine"],
+        &[
+            "error",
+            "moment",
+            "digest",
+            "spec",
+            "config",
+            "host",
+            "store",
+            "registry",
+            "transport",
+            "state",
+            "Engine",
+        ],
     ),
     (
         "container",

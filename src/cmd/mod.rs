@@ -93,6 +93,7 @@ enum Command {
     #[command(visible_alias = "list")]
     Ps(Later<container::ps::PsArgs>),
     Pull(Later<image::pull::PullArgs>),
+    Push(Later<image::push::PushArgs>),
     Rmi(Later<image::rmi::RmiArgs>),
     /// Work with the engine
     #[command(subcommand)]
@@ -132,6 +133,7 @@ impl Command {
             Self::Ps(args) => container::ps::run(cx, args.0),
             Self::Info(args) => system::info::run(cx, args.0),
             Self::Pull(args) => image::pull::run(cx, args.0),
+            Self::Push(args) => image::push::run(cx, args.0),
             Self::Rmi(args) => image::rmi::run(cx, args.0),
             Self::System(command) => command.run(cx),
             Self::Tag(args) => image::tag::run(cx, args.0),

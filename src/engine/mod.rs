@@ -19,6 +19,7 @@ pub mod registry;
 pub mod spec;
 pub mod state;
 pub mod store;
+pub mod transport;
 
 pub use digest::Digest;
 pub use error::{Context, Error, ErrorKind, Result};

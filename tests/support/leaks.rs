@@ -175,13 +175,12 @@ fn all_mounts(base: &str, process: &str) -> Vec<String> {
     points.filter(|path| path.starts_with(base)).map(ToOwned::to_owned).collect()
 }
 
-/// Entries named after a container, by its id.
 /// Whatever is named by an ID; compiled seccomp filters are named by a digest, and kept.
 fn of_containers(directory: &Path, depth: u32, found: &mut Vec<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // Compiled filters, named by what they were compiled from: a cache.
-        if name == "seccomp" {
+        // Compiled filters, named by what they were compiled from, and what is known of blobs: caches.
+        if name == "seccomp" || name == "blobs" {
             continue;
         }
         if name.split(['.', '-']).any(store::is_id) {

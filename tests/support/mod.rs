@@ -14,6 +14,7 @@
 
 mod command;
 mod docker;
+mod flaky;
 mod http;
 mod images;
 mod lan;
@@ -27,6 +28,7 @@ mod tarball;
 
 pub use command::{Cmd, Outcome, Running};
 pub use docker::Docker;
+pub use flaky::Flaky;
 pub use http::{Response, request};
 pub use images::{Image, Layer, busybox, busybox_entries, busybox_tar, digest, host_architecture};
 pub use lan::{Host, Lan};

@@ -1,7 +1,7 @@
 //! What run and create have in common: flags to spec, image, container, ID file.
 
 use crate::cmd::flags::{CreateFlags, RunFlags};
-use crate::cmd::image::pull::progress;
+use crate::cmd::image::progress::Pulling;
 use crate::cmd::{Context, user_files};
 use crate::engine::container::{CreateRequest, create};
 use crate::engine::image::{PullPolicy, PullRequest, pull};
@@ -44,14 +44,14 @@ pub fn make(cx: &Context, flags: &CreateFlags, mut spec: ContainerSpec, starts: 
 /// Finds or pulls the image and notes in the spec what it is.
 fn obtain(engine: &Engine, flags: &CreateFlags, spec: &mut ContainerSpec) -> Result<()> {
     let default = engine.config.env.var("DOCKER_DEFAULT_PLATFORM");
-    let mut request = PullRequest {
+    let request = PullRequest {
         name: spec.image.requested.clone(),
         policy: PullPolicy::parse(flags.image.policy())?,
         platform: flags.image.platform.request(default)?,
+        access: flags.image.registry.access()?,
         ..PullRequest::default()
     };
-    flags.image.registry.fill(&mut request)?;
-    let found = pull(engine, &request, &*progress(flags.image.quiet))?;
+    let found = pull(engine, &request, &Pulling::new(flags.image.quiet))?;
     spec.image.name = found.name.map(|name| name.to_string()).unwrap_or_default();
     spec.image.digest = found.image.digest.as_ref().map(ToString::to_string).unwrap_or_default();
     spec.image.id = found.image.id;

@@ -85,9 +85,7 @@ impl CreateFlags {
         self.logging.apply(&mut spec)?;
         self.health.apply(&mut spec)?;
         super::attach::streams(&self.attach, self.process.interactive)?;
-        if !self.image.registry.decryption_key.is_empty() {
-            return Err(Error::unsupported("--decryption-key: encrypted images are not offered"));
-        }
+        self.image.decryption.check()?;
         Ok(spec)
     }
 }

@@ -1,8 +1,8 @@
 //! Where the image comes from: pull policy, platform, registry access. Shared by run, create and pull.
 
 use super::values::boolean;
-use crate::engine::image::PullRequest;
-use crate::engine::image::request::retry_delay;
+use crate::engine::config::auth::Credentials;
+use crate::engine::image::request::{RegistryAccess, retry_delay};
 use crate::engine::registry::PlatformRequest;
 use crate::engine::{Error, Result};
 use clap::Args;
@@ -24,29 +24,75 @@ pub struct RegistryArgs {
     /// Time before the next attempt
     #[arg(long, value_name = "DURATION")]
     pub retry_delay: Option<String>,
-    /// Key for an encrypted image (may be repeated; refused: encryption is not offered)
-    #[arg(long, value_name = "KEY")]
-    pub decryption_key: Vec<String>,
     /// Accepted and ignored: signatures are policy.json's affair
     #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     pub disable_content_trust: Option<bool>,
 }
 
 impl RegistryArgs {
-    /// Puts these flags into a request.
+    /// How registries are reached.
     ///
     /// # Errors
-    /// Encrypted images are not supported; a delay that is no duration.
-    pub fn fill(&self, request: &mut PullRequest) -> Result<()> {
-        if !self.decryption_key.is_empty() {
-            return Err(Error::unsupported("--decryption-key: encrypted images are not supported"));
+    /// A delay that is no duration.
+    pub fn access(&self) -> Result<RegistryAccess> {
+        Ok(RegistryAccess {
+            authfile: self.authfile.clone(),
+            tls_verify: self.tls_verify,
+            retry: self.retry,
+            retry_delay: self
+                .retry_delay
+                .as_deref()
+                .map(|text| retry_delay("--retry-delay", text))
+                .transpose()?,
+            ..RegistryAccess::default()
+        })
+    }
+}
+
+/// Access to registries of commands about nothing else.
+#[derive(Args, Clone, Debug, Default)]
+pub struct AccessArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub registry: RegistryArgs,
+    /// Directory with certificates (*.crt, *.cert, *.key) for the registry
+    #[arg(long, value_name = "DIR")]
+    pub cert_dir: Option<PathBuf>,
+    /// Credentials for the registry
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    pub creds: Option<String>,
+}
+
+impl AccessArgs {
+    /// How registries are reached.
+    ///
+    /// # Errors
+    /// A delay that is no duration; credentials without a user.
+    pub fn access(&self) -> Result<RegistryAccess> {
+        Ok(RegistryAccess {
+            cert_dir: self.cert_dir.clone(),
+            credentials: self.creds.as_deref().map(Credentials::parse).transpose()?,
+            ..self.registry.access()?
+        })
+    }
+}
+
+/// Keys for encrypted images, which are refused.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DecryptionArgs {
+    /// Key for an encrypted image (may be repeated; refused: encryption is not offered)
+    #[arg(long, value_name = "KEY")]
+    pub decryption_key: Vec<String>,
+}
+
+impl DecryptionArgs {
+    /// # Errors
+    /// `Unsupported` if there is a key.
+    pub fn check(&self) -> Result<()> {
+        if self.decryption_key.is_empty() {
+            return Ok(());
         }
-        request.authfile.clone_from(&self.authfile);
-        request.tls_verify = self.tls_verify;
-        request.retry = self.retry;
-        request.retry_delay =
-            self.retry_delay.as_deref().map(|text| retry_delay("--retry-delay", text)).transpose()?;
-        Ok(())
+        Err(Error::unsupported("--decryption-key: encrypted images are not supported"))
     }
 }
 
@@ -101,6 +147,8 @@ pub struct ImageArgs {
     pub platform: PlatformArgs,
     #[command(flatten)]
     pub registry: RegistryArgs,
+    #[command(flatten)]
+    pub decryption: DecryptionArgs,
 }
 
 impl ImageArgs {

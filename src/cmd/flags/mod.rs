@@ -22,6 +22,7 @@ pub mod process;
 pub mod resources;
 pub mod security;
 pub mod subnets;
+pub mod transfer;
 pub mod values;
 
 pub use create::{CreateFlags, RunFlags};

@@ -4,8 +4,10 @@ pub mod exists;
 pub mod filters;
 pub mod images;
 pub mod inspect;
+pub mod progress;
 pub mod prune;
 pub mod pull;
+pub mod push;
 pub mod rmi;
 pub mod tag;
 pub mod untag;
@@ -26,6 +28,7 @@ pub enum ImageCommand {
     Ls(Later<images::ImagesArgs>),
     Prune(Later<prune::PruneArgs>),
     Pull(Later<pull::PullArgs>),
+    Push(Later<push::PushArgs>),
     #[command(visible_alias = "remove")]
     Rm(Later<rmi::RmiArgs>),
     Tag(Later<tag::TagArgs>),
@@ -42,6 +45,7 @@ impl ImageCommand {
             Self::Ls(args) => images::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),
             Self::Pull(args) => pull::run(cx, args.0),
+            Self::Push(args) => push::run(cx, args.0),
             Self::Rm(args) => rmi::run(cx, args.0),
             Self::Tag(args) => tag::run(cx, args.0),
             Self::Untag(args) => untag::run(cx, args.0),

@@ -1,20 +1,14 @@
 //! `coracle pull`.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use clap::Args;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cmd::flags::image::{PlatformArgs, RegistryArgs};
+use super::progress::Pulling;
+use crate::cmd::flags::image::{AccessArgs, DecryptionArgs, PlatformArgs};
 use crate::cmd::{Context, Exit};
-use crate::engine::config::auth::Credentials;
 use crate::engine::image::pull::pull_all_tags;
-use crate::engine::image::request::LayerInfo;
-use crate::engine::image::{self, Progress, PullPolicy, PullRequest, PulledImage, short_id};
-use crate::engine::registry::Reference;
-use crate::engine::registry::reference::DEFAULT_DOMAIN;
+use crate::engine::image::{self, PullPolicy, PullRequest};
 use crate::engine::{Error, Result};
 
 /// Pull images from a registry
@@ -36,13 +30,10 @@ pub struct PullArgs {
     pub platform: PlatformArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub registry: RegistryArgs,
-    /// Directory with certificates (*.crt, *.cert, *.key) for the registry
-    #[arg(long, value_name = "DIR")]
-    pub cert_dir: Option<PathBuf>,
-    /// Credentials for the registry
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    pub creds: Option<String>,
+    pub access: AccessArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub decryption: DecryptionArgs,
     /// Signature policy file instead of policy.json
     #[arg(long, value_name = "FILE", hide = true)]
     pub signature_policy: Option<PathBuf>,
@@ -58,19 +49,18 @@ pub fn run(cx: &Context, args: PullArgs) -> Result<Exit> {
     let mut request = PullRequest {
         policy: PullPolicy::parse(&args.policy)?,
         platform: args.platform.request(env.var("DOCKER_DEFAULT_PLATFORM"))?,
-        cert_dir: args.cert_dir,
-        credentials: args.creds.as_deref().map(Credentials::parse).transpose()?,
+        access: args.access.access()?,
         signature_policy: args.signature_policy,
         ..PullRequest::default()
     };
-    args.registry.fill(&mut request)?;
-    let progress = progress(args.quiet);
+    args.decryption.check()?;
+    let progress = Pulling::new(args.quiet);
     let mut exit = Exit::OK;
     for name in &args.images {
         request.name.clone_from(name);
         let pulled = refuse_transports(name).and_then(|()| match args.all_tags {
-            true => pull_all_tags(engine, &request, progress.as_ref()),
-            false => image::pull(engine, &request, progress.as_ref()).map(|image| vec![image]),
+            true => pull_all_tags(engine, &request, &progress),
+            false => image::pull(engine, &request, &progress).map(|image| vec![image]),
         });
         match pulled {
             Ok(images) => {
@@ -109,158 +99,6 @@ fn refuse_transports(name: &str) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// Progress for people: bars on a terminal, lines elsewhere, nothing if `quiet`. All of it on standard error.
-pub fn progress(quiet: bool) -> Box<dyn Progress> {
-    use std::io::IsTerminal;
-    if quiet {
-        Box::new(image::Silent)
-    } else if std::io::stderr().is_terminal() {
-        Box::new(Bars::default())
-    } else {
-        Box::new(Lines::default())
-    }
-}
-
-fn line(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
-}
-
-fn heading(reference: &Reference) -> String {
-    let repository = match reference.domain() {
-        DEFAULT_DOMAIN => reference.path().to_owned(),
-        _ => reference.name(),
-    };
-    format!("{}: Pulling from {repository}", reference.tag_or_digest())
-}
-
-fn status(pulled: &PulledImage) -> Vec<String> {
-    let name = pulled.name.as_ref().map(Reference::familiar).unwrap_or_default();
-    let mut lines = Vec::new();
-    if let Some(digest) = &pulled.digest {
-        lines.push(format!("Digest: {digest}"));
-    }
-    lines.push(match pulled.changed {
-        true => format!("Status: Downloaded newer image for {name}"),
-        false => format!("Status: Image is up to date for {name}"),
-    });
-    lines
-}
-
-/// docker's lines for a pipe.
-#[derive(Default)]
-struct Lines {
-    layers: Mutex<Vec<LayerInfo>>,
-}
-
-impl Lines {
-    fn layer(&self, index: usize) -> String {
-        let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        layers.get(index).map(|l| short_id(l.digest.hex()).to_owned()).unwrap_or_default()
-    }
-}
-
-impl Progress for Lines {
-    fn started(&self, reference: &Reference, note: Option<&str>) {
-        if let Some(note) = note {
-            line(note);
-        }
-        line(&heading(reference));
-    }
-
-    fn layers(&self, layers: &[LayerInfo]) {
-        for layer in layers {
-            let state = if layer.present { "Already exists" } else { "Pulling fs layer" };
-            line(&format!("{}: {state}", short_id(layer.digest.hex())));
-        }
-        layers.clone_into(&mut self.layers.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn unpacked(&self, index: usize) {
-        line(&format!("{}: Pull complete", self.layer(index)));
-    }
-
-    fn finished(&self, pulled: &PulledImage) {
-        status(pulled).iter().for_each(|text| line(text));
-    }
-}
-
-/// Redraws a second: enough for the eye, little for the terminal.
-const REDRAWS: u8 = 10;
-
-/// One bar a layer.
-#[derive(Default)]
-struct Bars {
-    multi: OnceLock<MultiProgress>,
-    bars: Mutex<Vec<ProgressBar>>,
-    many: AtomicBool,
-}
-
-impl Bars {
-    fn multi(&self) -> &MultiProgress {
-        self.multi
-            .get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS)))
-    }
-
-    fn bar(&self, index: usize) -> Option<ProgressBar> {
-        self.bars.lock().unwrap_or_else(PoisonError::into_inner).get(index).cloned()
-    }
-
-    fn style(text: &str) -> ProgressStyle {
-        ProgressStyle::with_template(text)
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> ")
-    }
-}
-
-impl Progress for Bars {
-    fn started(&self, reference: &Reference, note: Option<&str>) {
-        if let Some(note) = note {
-            let _ = self.multi().println(note);
-        }
-        let _ = self.multi().println(heading(reference));
-    }
-
-    fn layers(&self, layers: &[LayerInfo]) {
-        // The second image of one command gets bars of its own below those of the first.
-        let again = self.many.swap(true, Ordering::Relaxed);
-        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
-        if again {
-            bars.clear();
-        }
-        for layer in layers {
-            let bar = self.multi().add(ProgressBar::new(layer.size));
-            bar.set_prefix(short_id(layer.digest.hex()).to_owned());
-            if layer.present {
-                bar.set_style(Self::style("{prefix}: Already exists"));
-                bar.finish();
-            } else {
-                bar.set_style(Self::style("{prefix}: [{bar:30}] {bytes}/{total_bytes}"));
-            }
-            bars.push(bar);
-        }
-    }
-
-    fn received(&self, index: usize, bytes: u64) {
-        if let Some(bar) = self.bar(index) {
-            bar.set_position(bytes);
-        }
-    }
-
-    fn unpacked(&self, index: usize) {
-        if let Some(bar) = self.bar(index) {
-            bar.set_style(Self::style("{prefix}: Pull complete"));
-            bar.finish();
-        }
-    }
-
-    fn finished(&self, pulled: &PulledImage) {
-        for text in status(pulled) {
-            let _ = self.multi().println(text);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -306,10 +144,9 @@ mod tests {
         .unwrap();
         assert!(args.all_tags && args.quiet);
         assert_eq!(args.images, ["x", "y"]);
-        let mut request = PullRequest::default();
-        args.registry.fill(&mut request).unwrap();
-        assert_eq!(request.tls_verify, Some(false));
-        assert_eq!(request.retry_delay, Some(Duration::from_millis(500)));
+        let access = args.access.access().unwrap();
+        assert_eq!(access.tls_verify, Some(false));
+        assert_eq!(access.retry_delay, Some(Duration::from_millis(500)));
         let platform = args.platform.request(Some("linux/s390x")).unwrap();
         assert_eq!(platform.architecture.as_deref(), Some("arm64"));
         let args = parse(&["--arch", "arm", "--variant=v7", "--os", "linux", "--quiet=false", "x"]).unwrap();

@@ -187,6 +187,10 @@ section! {
 Engine {
     /// `systemd` or `cgroupfs`.
     cgroup_manager: Option<String>,
+    /// How pushed layers are compressed: `gzip`, `zstd`, `zstd:chunked`.
+    compression_format: Option<String>,
+    /// How hard.
+    compression_level: Option<i32>,
     /// conmon's environment.
     conmon_env_vars: List,
     /// Candidates for conmon.

@@ -9,6 +9,7 @@ mod hello;
 pub mod layers;
 pub mod lookup;
 pub mod pull;
+pub mod push;
 pub mod remove;
 pub mod request;
 pub mod tag;

@@ -10,17 +10,18 @@
 //! the manifest once more as `manifest`.
 
 use super::lookup::{Found, find_for, no_such_image};
-use super::request::{Progress, PullPolicy, PullRequest, PulledImage, retry_delay};
+use super::request::{Progress, PullPolicy, PullRequest, PulledImage, client};
 use super::{ImageConfig, config_of, hello, layers};
 use crate::engine::config::policy::Policy;
 use crate::engine::config::registries::{Registries, ShortNameMode};
-use crate::engine::registry::host::Retry;
 use crate::engine::registry::manifest::MAX_CONFIG;
 use crate::engine::registry::reference::is_identifier;
 use crate::engine::registry::{
-    Client, ClientOptions, Document, Manifest, PlatformRequest, Reference, Repository, ShortName,
+    Client, Descriptor, Document, Manifest, PlatformRequest, Reference, Repository, ShortName,
 };
 use crate::engine::store::{BigData, ImageRecord, NewImage};
+use crate::engine::transport::compress::Algorithm;
+use crate::engine::transport::{KnownBlobs, rewrite};
 use crate::engine::{Context, Digest, Engine, Error, ErrorKind, Result};
 use crate::failpoint;
 
@@ -63,7 +64,7 @@ pub fn pull(engine: &Engine, request: &PullRequest, progress: &dyn Progress) -> 
     if let Some(pulled) = hello::load(engine, request, progress)? {
         return Ok(pulled);
     }
-    let client = client(engine, request)?;
+    let client = client(engine, &request.access)?;
     // A local `localhost/app` makes `pull app` mean that one, as in podman.
     let local_name = here.as_ref().filter(|_| !request.platform.is_custom()).and_then(|f| f.name.clone());
     let (candidates, note) = match local_name {
@@ -89,7 +90,7 @@ pub fn pull_all_tags(
     request: &PullRequest,
     progress: &dyn Progress,
 ) -> Result<Vec<PulledImage>> {
-    let client = client(engine, request)?;
+    let client = client(engine, &request.access)?;
     let (candidates, _) = candidates(&request.name, client.registries())?;
     let mut last = None;
     for candidate in &candidates {
@@ -114,26 +115,6 @@ pub fn pull_all_tags(
 
 fn present(found: &Found) -> PulledImage {
     PulledImage { image: found.image.clone(), name: found.name.clone(), digest: None, changed: false }
-}
-
-/// The client for a request, with the configuration's retries unless the request has its own.
-pub fn client(engine: &Engine, request: &PullRequest) -> Result<Client> {
-    let env = &engine.config.env;
-    let conf = &engine.config.containers.engine;
-    let default = Retry::default();
-    let delay = match (request.retry_delay, &conf.retry_delay) {
-        (Some(delay), _) => delay,
-        (None, Some(text)) => retry_delay("retry_delay in containers.conf", text)?,
-        (None, None) => default.delay,
-    };
-    let options = ClientOptions {
-        tls_verify: request.tls_verify,
-        cert_dir: request.cert_dir.clone(),
-        authfile: request.authfile.clone(),
-        credentials: request.credentials.clone(),
-        retry: Retry { attempts: request.retry.or(conf.retry).unwrap_or(default.attempts), delay, ..default },
-    };
-    Ok(Client::new(env, Registries::load(env)?, options))
 }
 
 /// The full names to try for a typed one, and how a short name was resolved.
@@ -269,9 +250,17 @@ fn fetch(
     let config = ImageConfig::parse(&raw_config)?;
     check_platform(name, &config, &request.platform, from_index)?;
     let image = ImageToStore { name: name.clone(), manifest, index, raw_config, config };
+    let blobs = image.blobs();
     let from = layers::Origin::Registry(source);
     let (record, changed) =
         store(engine, image, &from, progress).with_context(|| format!("pull {}", name.familiar()))?;
+    let known = KnownBlobs::new(engine.store.graph_root());
+    for (diff_id, blob) in blobs {
+        if let Some(compression) = rewrite::compression(&blob.media_type) {
+            let compression = compression.map_or("uncompressed", Algorithm::name);
+            known.note(&diff_id, &blob.digest, blob.size, compression, Some(source.reference()));
+        }
+    }
     Ok(PulledImage { image: record, name: Some(name.clone()), digest: Some(digest), changed })
 }
 
@@ -313,6 +302,13 @@ pub(super) struct ImageToStore {
     pub(super) index: Option<BigData>,
     pub(super) raw_config: Vec<u8>,
     pub(super) config: ImageConfig,
+}
+
+impl ImageToStore {
+    /// Which blob holds which archive.
+    fn blobs(&self) -> Vec<(Digest, Descriptor)> {
+        self.config.rootfs.diff_ids.iter().cloned().zip(self.manifest.layers.iter().cloned()).collect()
+    }
 }
 
 /// Brings the layers and commits the image; tells whether the name meant something else before.

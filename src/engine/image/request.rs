@@ -1,4 +1,4 @@
-//! What a pull is asked for, tells meanwhile, and gives.
+//! How registries are reached; what a pull is asked for, tells meanwhile, and gives.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,9 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::config::auth::Credentials;
-use crate::engine::registry::{PlatformRequest, Reference};
+use crate::engine::config::registries::Registries;
+use crate::engine::registry::host::Retry;
+use crate::engine::registry::{Client, ClientOptions, PlatformRequest, Reference};
 use crate::engine::store::ImageRecord;
-use crate::engine::{Digest, Error, Result, moment};
+use crate::engine::{Digest, Engine, Error, Result, moment};
 
 /// When to ask a registry for an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,23 @@ impl PullPolicy {
     }
 }
 
+/// How registries are reached, beyond the configuration files.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryAccess {
+    /// `--tls-verify`.
+    pub tls_verify: Option<bool>,
+    /// `--cert-dir`.
+    pub cert_dir: Option<PathBuf>,
+    /// `--authfile`.
+    pub authfile: Option<PathBuf>,
+    /// `--creds`.
+    pub credentials: Option<Credentials>,
+    /// `--retry`; `None`: as configured.
+    pub retry: Option<u32>,
+    /// `--retry-delay`; `None`: as configured.
+    pub retry_delay: Option<Duration>,
+}
+
 /// What to pull, and how.
 #[derive(Clone, Debug, Default)]
 pub struct PullRequest {
@@ -50,20 +69,10 @@ pub struct PullRequest {
     pub policy: PullPolicy,
     /// Which instance of a multi-platform image.
     pub platform: PlatformRequest,
-    /// `--tls-verify`.
-    pub tls_verify: Option<bool>,
-    /// `--cert-dir`.
-    pub cert_dir: Option<PathBuf>,
-    /// `--authfile`.
-    pub authfile: Option<PathBuf>,
-    /// `--creds`.
-    pub credentials: Option<Credentials>,
+    /// How the registry is reached.
+    pub access: RegistryAccess,
     /// `--signature-policy`.
     pub signature_policy: Option<PathBuf>,
-    /// `--retry`; `None`: as configured.
-    pub retry: Option<u32>,
-    /// `--retry-delay`; `None`: as configured.
-    pub retry_delay: Option<Duration>,
 }
 
 /// An image that is here now.
@@ -119,6 +128,26 @@ pub trait Progress: Send + Sync {
 pub struct Silent;
 
 impl Progress for Silent {}
+
+/// The client for such an access, with the configuration's retries unless it has its own.
+pub fn client(engine: &Engine, access: &RegistryAccess) -> Result<Client> {
+    let env = &engine.config.env;
+    let conf = &engine.config.containers.engine;
+    let default = Retry::default();
+    let delay = match (access.retry_delay, &conf.retry_delay) {
+        (Some(delay), _) => delay,
+        (None, Some(text)) => retry_delay("retry_delay in containers.conf", text)?,
+        (None, None) => default.delay,
+    };
+    let options = ClientOptions {
+        tls_verify: access.tls_verify,
+        cert_dir: access.cert_dir.clone(),
+        authfile: access.authfile.clone(),
+        credentials: access.credentials.clone(),
+        retry: Retry { attempts: access.retry.or(conf.retry).unwrap_or(default.attempts), delay, ..default },
+    };
+    Ok(Client::new(env, Registries::load(env)?, options))
+}
 
 /// The pause before a further attempt, as `--retry-delay` and containers.conf give it: a duration, or seconds. `what` is
 /// which of them, for the error.

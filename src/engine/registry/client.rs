@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio::runtime::Runtime;
 
 use super::blob::BlobReader;
-use super::host::{Get, Host, Retry};
+use super::host::{Host, Request, Retry};
 use super::http::bounded_body;
 use super::manifest::{ACCEPT, Descriptor, Document, MAX_MANIFEST};
 use super::reference::Reference;
@@ -46,9 +46,9 @@ pub struct Client {
 pub struct Repository {
     pub(super) host: Arc<Host>,
     pub(super) runtime: Arc<Runtime>,
-    path: Arc<str>,
-    scope: Arc<str>,
-    reference: Reference,
+    pub(super) path: Arc<str>,
+    pub(super) scope: Arc<str>,
+    pub(super) reference: Reference,
 }
 
 impl Client {
@@ -74,6 +74,20 @@ impl Client {
     pub fn sources(&self, reference: &Reference) -> Result<Vec<Repository>> {
         let sources = self.registries.sources(&reference.to_string(), reference.digest().is_some())?;
         sources.iter().map(|s| self.repository(&Reference::parse(&s.name)?, s.insecure, s.mirror)).collect()
+    }
+
+    /// The repository to write `reference` to: that of its registry itself, never of a mirror (as containers/image does,
+    /// `docker/docker_client.go`: `newDockerClientFromRef`).
+    ///
+    /// `Denied` if the registry is blocked.
+    pub fn target(&self, reference: &Reference) -> Result<Repository> {
+        let name = reference.to_string();
+        // Asked for its refusal of blocked registries.
+        self.registries.sources(&name, reference.digest().is_some())?;
+        let insecure = self.registries.find(&name).is_some_and(|r| r.insecure);
+        let mut repository = self.repository(reference, insecure, false)?;
+        repository.scope = format!("repository:{}:pull,push", reference.path()).into();
+        Ok(repository)
     }
 
     fn repository(&self, reference: &Reference, insecure: bool, mirror: bool) -> Result<Repository> {
@@ -144,8 +158,8 @@ impl Repository {
 
     async fn fetch_manifest(&self, tag_or_digest: &str) -> Result<Document> {
         let path = format!("{}/manifests/{tag_or_digest}", self.path);
-        let get = Get { path: &path, scope: &self.scope, accept: Some(ACCEPT), offset: 0 };
-        let answer = self.host.get(&get).await?;
+        let request = Request { accept: Some(ACCEPT), ..Request::get(&path, &self.scope) };
+        let answer = self.host.send(&request).await?;
         if !answer.status().is_success() {
             return Err(self.refused(self.host.failure(answer).await, tag_or_digest));
         }
@@ -166,7 +180,7 @@ impl Repository {
         Document::parse(raw, digest, content_type.as_deref())
     }
 
-    fn refused(&self, e: Error, tag_or_digest: &str) -> Error {
+    pub(super) fn refused(&self, e: Error, tag_or_digest: &str) -> Error {
         let name = self.reference.familiar_name();
         match e.kind() {
             ErrorKind::NotFound if !e.to_string().contains("name unknown") => {
@@ -216,7 +230,7 @@ impl Repository {
         foreign: &[String],
     ) -> Result<reqwest::Response> {
         let path = format!("{}/blobs/{digest}", self.path);
-        let answer = self.host.get(&Get { path: &path, scope: &self.scope, accept: None, offset }).await?;
+        let answer = self.host.send(&Request { offset, ..Request::get(&path, &self.scope) }).await?;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -248,8 +262,7 @@ impl Repository {
         for _ in 0..MAX_PAGES {
             let Some(path) = next.take() else { break };
             let (page, link) = self.runtime.block_on(async {
-                let answer =
-                    self.host.get(&Get { path: &path, scope: &self.scope, accept: None, offset: 0 }).await?;
+                let answer = self.host.send(&Request::get(&path, &self.scope)).await?;
                 if !answer.status().is_success() {
                     return Err(self.refused(self.host.failure(answer).await, "tags"));
                 }

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::sync::Mutex as StdMutex;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
-use reqwest::{Client as HttpClient, Response, StatusCode, Url};
+use reqwest::{Body, Client as HttpClient, Method, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 
 use super::auth::{Challenge, Token, TokenAnswer, challenges};
@@ -57,17 +58,54 @@ pub struct Host {
     tokens: Mutex<HashMap<String, Token>>,
 }
 
-/// A GET request below `/v2/` of a host.
+/// A request to a host.
 #[derive(Clone, Debug)]
-pub struct Get<'a> {
-    /// Path below `/v2/`.
-    pub path: &'a str,
-    /// The token scope it needs.
+pub struct Request<'a> {
+    /// What to do.
+    pub method: Method,
+    /// Path below `/v2/`, or the whole address (or absolute path) that a `Location` of this host gave.
+    pub at: &'a str,
+    /// The token scopes it needs, separated by spaces.
     pub scope: &'a str,
     /// Accept header.
     pub accept: Option<&'static str>,
     /// First byte wanted.
     pub offset: u64,
+    /// Media type of the body.
+    pub content_type: Option<&'a str>,
+    /// What is sent.
+    pub body: Bytes,
+}
+
+impl<'a> Request<'a> {
+    /// A request without a body.
+    pub fn new(method: Method, at: &'a str, scope: &'a str) -> Self {
+        Self { method, at, scope, accept: None, offset: 0, content_type: None, body: Bytes::new() }
+    }
+
+    /// A GET.
+    pub fn get(at: &'a str, scope: &'a str) -> Self {
+        Self::new(Method::GET, at, scope)
+    }
+
+    fn headers(&self) -> Result<HeaderMap> {
+        use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
+        let mut headers = HeaderMap::new();
+        if let Some(accept) = self.accept {
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        }
+        if self.offset > 0 {
+            headers.insert(RANGE, header(&format!("bytes={}-", self.offset))?);
+        }
+        if let Some(media_type) = self.content_type {
+            headers.insert(CONTENT_TYPE, header(media_type)?);
+        }
+        // Registries want to be told that there is no body.
+        if self.body.is_empty() && matches!(self.method, Method::POST | Method::PUT) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Ok(headers)
+    }
 }
 
 enum Sent {
@@ -119,14 +157,14 @@ impl Host {
 
     /// Sends the request until there is an answer that is neither overload nor a demand to authenticate. The answer may
     /// still be an error of the registry: see [`Host::failure`].
-    pub async fn get(&self, get: &Get<'_>) -> Result<Response> {
+    pub async fn send(&self, request: &Request<'_>) -> Result<Response> {
         let mut attempt = 0;
         let mut authenticated = false;
         loop {
-            let (error, pause) = match self.send(get).await? {
+            let (error, pause) = match self.try_send(request).await? {
                 Sent::Answer(answer) if answer.status() == StatusCode::UNAUTHORIZED && !authenticated => {
                     authenticated = true;
-                    if self.learn_challenge(&answer, get.scope).await {
+                    if self.learn_challenge(&answer, request.scope).await {
                         continue;
                     }
                     return Ok(answer);
@@ -145,14 +183,14 @@ impl Host {
         }
     }
 
-    async fn send(&self, get: &Get<'_>) -> Result<Sent> {
+    async fn try_send(&self, request: &Request<'_>) -> Result<Sent> {
         let known = *lock(&self.scheme);
         if let Some(scheme) = known {
-            return self.send_by(scheme, get).await;
+            return self.send_by(scheme, request).await;
         }
-        let (mut scheme, mut sent) = ("https", self.send_by("https", get).await?);
+        let (mut scheme, mut sent) = ("https", self.send_by("https", request).await?);
         if self.insecure && matches!(sent, Sent::Unreachable(_) | Sent::Again(..)) {
-            match self.send_by("http", get).await? {
+            match self.send_by("http", request).await? {
                 // The TLS failure is what the user wants to read about, if plain HTTP does not work either.
                 Sent::Unreachable(_) => {}
                 plain => (scheme, sent) = ("http", plain),
@@ -164,27 +202,22 @@ impl Host {
         Ok(sent)
     }
 
-    async fn send_by(&self, scheme: &'static str, get: &Get<'_>) -> Result<Sent> {
-        let text = format!("{scheme}://{}/v2/{}", self.name, get.path);
-        let url = Url::parse(&text).map_err(|e| Error::invalid(format!("{text}: {e}")))?;
-        let mut headers = HeaderMap::new();
-        if let Some(accept) = get.accept {
-            headers.insert(reqwest::header::ACCEPT, HeaderValue::from_static(accept));
-        }
-        if get.offset > 0 {
-            headers.insert(reqwest::header::RANGE, header(&format!("bytes={}-", get.offset))?);
-        }
-        let authorization = self.authorization(scheme, get.scope).await?;
-        let mut url = url;
+    async fn send_by(&self, scheme: &'static str, request: &Request<'_>) -> Result<Sent> {
+        let (mut url, ours) = self.address(scheme, request.at)?;
+        let headers = request.headers()?;
+        let authorization = if ours { self.authorization(scheme, request.scope).await? } else { None };
         for redirects in 0.. {
-            let mut request = self.http.get(url.clone()).headers(headers.clone());
+            let mut sending = self.http.request(request.method.clone(), url.clone()).headers(headers.clone());
+            if !request.body.is_empty() {
+                sending = sending.body(request.body.clone());
+            }
             // Only the host itself sees the credentials.
             if redirects == 0
                 && let Some(value) = &authorization
             {
-                request = request.header(AUTHORIZATION, value.clone());
+                sending = sending.header(AUTHORIZATION, value.clone());
             }
-            let answer = match tokio::time::timeout(self.retry.stall, request.send()).await {
+            let answer = match tokio::time::timeout(self.retry.stall, sending.send()).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(e)) => return Ok(self.transport_failure(&e)),
                 Err(_) => return Ok(Sent::Again(self.silent(), None)),
@@ -205,6 +238,39 @@ impl Host {
             return Ok(Sent::Answer(answer));
         }
         Err(Error::new(ErrorKind::Network, format!("{} redirects for ever", self.name)))
+    }
+
+    /// Sends a body that is made while it is sent, once: whoever makes it must begin again after a failure. An earlier
+    /// request of the same scope must have been answered. There is no limit on how long it takes; the maker watches
+    /// whether bytes are taken from it.
+    pub async fn send_stream(&self, request: &Request<'_>, body: Body) -> Result<Response> {
+        let scheme = lock(&self.scheme).unwrap_or("https");
+        let (url, ours) = self.address(scheme, request.at)?;
+        let mut sending =
+            self.http.request(request.method.clone(), url).headers(request.headers()?).body(body);
+        if ours && let Some(value) = self.authorization(scheme, request.scope).await? {
+            sending = sending.header(AUTHORIZATION, value);
+        }
+        let answer = sending.send().await.map_err(|e| match self.transport_failure(&e) {
+            Sent::Again(error, _) | Sent::Unreachable(error) => error,
+            Sent::Answer(_) => self.silent(),
+        })?;
+        if answer.status().is_success() { Ok(answer) } else { Err(self.failure(answer).await) }
+    }
+
+    /// The address of a request, and whether it is this host's own, so that credentials may go there.
+    fn address(&self, scheme: &str, at: &str) -> Result<(Url, bool)> {
+        let root = format!("{scheme}://{}/v2/", self.name);
+        let bad = |text: &str, e: &dyn std::fmt::Display| Error::invalid(format!("{text}: {e}"));
+        let root = Url::parse(&root).map_err(|e| bad(&root, &e))?;
+        let url = root.join(at).map_err(|e| bad(at, &e))?;
+        if !matches!(url.scheme(), "http" | "https")
+            || (url.scheme() == "http" && scheme == "https" && !self.insecure)
+        {
+            return Err(Error::new(ErrorKind::Network, format!("{} sends us to {url}", self.name)));
+        }
+        let ours = url.origin() == root.origin();
+        Ok((url, ours))
     }
 
     fn redirected(&self, from: &Url, answer: &Response) -> Result<Url> {
@@ -323,7 +389,9 @@ impl Host {
                 if !service.is_empty() {
                     url.query_pairs_mut().append_pair("service", &service);
                 }
-                url.query_pairs_mut().append_pair("scope", scope);
+                for scope in scope.split(' ').filter(|s| !s.is_empty()) {
+                    url.query_pairs_mut().append_pair("scope", scope);
+                }
                 match credentials {
                     Some(Credentials::Basic { user, password }) => {
                         url.query_pairs_mut().append_pair("account", user);

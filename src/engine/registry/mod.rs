@@ -21,9 +21,11 @@ pub mod reference;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+pub mod upload;
 
 pub use blob::BlobReader;
 pub use client::{Client, ClientOptions, Repository};
 pub use manifest::{Descriptor, Document, Index, Manifest};
 pub use platform::{Platform, PlatformRequest};
 pub use reference::{Reference, ShortName};
+pub use upload::{Content, Uploaded};

@@ -1,6 +1,6 @@
 //! Which compression a blob has, and its inverse.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 
 use crate::engine::{Error, Result};
 
@@ -47,4 +47,23 @@ pub fn decoder<'a, R: BufRead + 'a>(compression: Compression, blob: R) -> io::Re
             Box::new(liblzma::bufread::XzDecoder::new_stream(blob, stream))
         }
     })
+}
+
+/// Writes what `blob` compresses, however it does, to `out`.
+///
+/// `Corrupt` if it is cut off or damaged.
+pub fn inflate(mut blob: impl BufRead, out: &mut dyn Write) -> Result<()> {
+    let mut start = Vec::new();
+    let read = blob.by_ref().take(MAGIC_LEN as u64).read_to_end(&mut start);
+    read.map_err(super::from_io)?;
+    let compression = detect(&start)?;
+    let mut inflated = decoder(compression, io::Cursor::new(start).chain(blob)).map_err(super::from_io)?;
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        match inflated.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => out.write_all(&buffer[..count]).map_err(|e| Error::os("write the archive", e))?,
+            Err(e) => return Err(super::from_io(e)),
+        }
+    }
 }

@@ -33,6 +33,7 @@ mod tarsplit;
 #[cfg(test)]
 mod tests;
 
+pub use compression::inflate;
 pub use reassemble::reassemble;
 
 /// How a layer's deletions (`.wh.NAME`, `.wh..wh..opq`) become something on disk.

@@ -1,0 +1,111 @@
+//! How an image is written somewhere else: compression, signatures, encryption. Shared by push, save, copy and the
+//! manifest commands.
+
+use clap::Args;
+use std::path::PathBuf;
+
+use crate::engine::config::containers;
+use crate::engine::transport::LayerForm;
+use crate::engine::transport::compress::{Algorithm, Method};
+use crate::engine::{Error, Result};
+
+/// Compression of layers.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Layers")]
+pub struct CompressionArgs {
+    /// Compress layers: gzip, zstd or zstd:chunked
+    #[arg(long, value_name = "FORMAT")]
+    pub compression_format: Option<String>,
+    /// How hard to compress: 1 to 9 for gzip, 1 to 20 for zstd
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true)]
+    pub compression_level: Option<i32>,
+    /// Compress again what is compressed in another way; implied by --compression-format
+    #[arg(long)]
+    pub force_compression: bool,
+    /// Accepted: a registry gets its layers compressed anyway
+    #[arg(long, hide = true)]
+    pub compress: bool,
+}
+
+impl CompressionArgs {
+    /// The form of layers, by these flags or by containers.conf; `None`: the target's own.
+    ///
+    /// # Errors
+    /// An unknown algorithm, a level it does not have.
+    pub fn form(&self, conf: &containers::Engine) -> Result<Option<LayerForm>> {
+        let name = self.compression_format.as_deref().or(conf.compression_format.as_deref());
+        let level = self.compression_level.or(conf.compression_level);
+        if name.is_none() && level.is_none() {
+            return Ok(None);
+        }
+        let algorithm = Algorithm::parse(name.unwrap_or("gzip"))?;
+        if let Some(level) = level {
+            algorithm.check_level(level)?;
+        }
+        Ok(Some(LayerForm::Compressed(Method { algorithm, level })))
+    }
+
+    /// Whether layers in another compression are compressed anew.
+    pub fn force(&self) -> bool {
+        self.force_compression || self.compression_format.is_some()
+    }
+}
+
+/// Signatures of what is written.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Signatures")]
+pub struct SigningArgs {
+    /// Do not write signatures that the image has
+    #[arg(long)]
+    pub remove_signatures: bool,
+    /// Sign with this GPG key
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub sign_by: Option<String>,
+    /// Sign as this sigstore parameter file says
+    #[arg(long, value_name = "FILE")]
+    pub sign_by_sigstore: Option<PathBuf>,
+    /// Sign with this sigstore private key
+    #[arg(long, value_name = "FILE")]
+    pub sign_by_sigstore_private_key: Option<PathBuf>,
+    /// File with the passphrase of the key
+    #[arg(long, value_name = "FILE")]
+    pub sign_passphrase_file: Option<PathBuf>,
+}
+
+impl SigningArgs {
+    /// # Errors
+    /// `Unsupported` if a signature is to be made.
+    pub fn check(&self) -> Result<()> {
+        let asked = [
+            ("--sign-by", self.sign_by.is_some()),
+            ("--sign-by-sigstore", self.sign_by_sigstore.is_some()),
+            ("--sign-by-sigstore-private-key", self.sign_by_sigstore_private_key.is_some()),
+        ];
+        match asked.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(Error::unsupported(format!("{flag}: signatures are not made yet"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Encryption of layers, which is refused.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EncryptionArgs {
+    /// Layers to encrypt (refused: encryption is not offered)
+    #[arg(long, value_name = "INDEX", allow_negative_numbers = true)]
+    pub encrypt_layer: Vec<i32>,
+    /// Key to encrypt with (refused: encryption is not offered)
+    #[arg(long, value_name = "KEY")]
+    pub encryption_key: Vec<String>,
+}
+
+impl EncryptionArgs {
+    /// # Errors
+    /// `Unsupported` if something is to be encrypted.
+    pub fn check(&self) -> Result<()> {
+        if self.encrypt_layer.is_empty() && self.encryption_key.is_empty() {
+            return Ok(());
+        }
+        Err(Error::unsupported("--encrypt-layer, --encryption-key: encrypted images are not supported"))
+    }
+}

@@ -1,0 +1,535 @@
+//! One image from a source to a target.
+//!
+//! Layers are moved several at a time, each in one stream: read, checked against its digest and DiffID, compressed or
+//! inflated if the target wants it in another form, written. A layer that the target has, as the blob the manifest
+//! names or as another that is known to hold the same archive, is not moved. Then come configuration, manifest and, for
+//! several instances, the index: what names something is written after it.
+
+use std::io::{self, BufReader, Write};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+
+use super::compress::{Algorithm, Compressor, Method};
+use super::known::KnownBlobs;
+use super::rewrite::{self, Replaced};
+use super::{Held, Source, Target};
+use crate::engine::digest::{Algorithm as DigestAlgorithm, Hasher};
+use crate::engine::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use crate::engine::registry::{Content, Descriptor, Document, Index, Manifest, PlatformRequest};
+use crate::engine::store::diff;
+use crate::engine::{Context, Digest, Error, Result};
+use crate::failpoint;
+
+/// The form of manifests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The OCI image specification's.
+    Oci,
+    /// Docker's manifest version 2, schema 2.
+    Docker,
+}
+
+impl Format {
+    /// Parses `oci`, `v2s2` and `docker`.
+    ///
+    /// `Unsupported` for `v2s1`, which nobody reads any more.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "oci" => Ok(Self::Oci),
+            "v2s2" | "docker" => Ok(Self::Docker),
+            "v2s1" => Err(Error::unsupported("the manifest format v2s1 is obsolete and is not written")),
+            _ => {
+                Err(Error::invalid(format!("unknown manifest format {text:?}")).with_hint("use oci or v2s2"))
+            }
+        }
+    }
+
+    fn manifest(self) -> &'static str {
+        match self {
+            Self::Oci => OCI_MANIFEST,
+            Self::Docker => DOCKER_MANIFEST,
+        }
+    }
+
+    fn index(self) -> &'static str {
+        match self {
+            Self::Oci => OCI_INDEX,
+            Self::Docker => DOCKER_LIST,
+        }
+    }
+}
+
+/// The form of layers in the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerForm {
+    /// As the source has them.
+    AsIs,
+    /// Compressed; what is compressed already stays as it is, unless [`CopyOptions::force`].
+    Compressed(Method),
+    /// Not compressed.
+    Plain,
+}
+
+/// How to copy.
+#[derive(Clone, Debug, Default)]
+pub struct CopyOptions {
+    /// The form of the manifest; `None`: the source's, if the target takes it.
+    pub format: Option<Format>,
+    /// The form of the layers; `None`: what the target prefers.
+    pub layers: Option<LayerForm>,
+    /// Compress again what is compressed by another algorithm.
+    pub force: bool,
+    /// All instances of an index, not the one for `platform`.
+    pub all: bool,
+    /// Which instance.
+    pub platform: PlatformRequest,
+    /// Fail instead of changing a digest.
+    pub preserve_digests: bool,
+    /// Layers moved at a time; 0: three.
+    pub parallel: usize,
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// The document that the name means now.
+    pub document: Document,
+}
+
+impl Copied {
+    /// The digest of what was written.
+    pub fn digest(&self) -> &Digest {
+        digest_of(&self.document)
+    }
+}
+
+/// How a blob got to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// It was there.
+    Exists,
+    /// It was written.
+    Written,
+}
+
+/// What a front end may show meanwhile. Called from several threads.
+pub trait Progress: Sync {
+    /// The blobs of one image that are to be moved; they are named by their index from now on.
+    fn blobs(&self, blobs: &[Descriptor]) {
+        let _ = blobs;
+    }
+    /// So many bytes of a blob have been written.
+    fn sent(&self, index: usize, bytes: u64) {
+        let _ = (index, bytes);
+    }
+    /// A blob is there.
+    fn done(&self, index: usize, how: Moved) {
+        let _ = (index, how);
+    }
+}
+
+/// Shows nothing.
+#[derive(Debug)]
+pub struct Quiet;
+
+impl Progress for Quiet {}
+
+/// Layers at a time unless asked for otherwise: each keeps some megabytes of compressed blocks in memory.
+const PARALLEL: usize = 3;
+/// Deepest nesting of indexes that is followed.
+const MAX_NESTING: u32 = 4;
+
+/// Copies what `source` names to `target`.
+///
+/// # Errors
+/// Those of source and target; `Corrupt` if content does not match its digest; `Unsupported` if a form cannot be
+/// written. What was written before stays at the target, unnamed.
+pub fn copy(
+    source: &dyn Source,
+    target: &dyn Target,
+    known: &KnownBlobs,
+    options: &CopyOptions,
+    progress: &dyn Progress,
+) -> Result<Copied> {
+    let copying = Copying { source, target, known, options, progress };
+    let document = copying.source.document()?;
+    let document = if options.all { document } else { chosen(source, document, &options.platform)? };
+    let document = copying.document(document, false, 0)?;
+    Ok(Copied { document })
+}
+
+/// The instance of a document for a platform.
+///
+/// `NotFound` if there is none.
+pub fn chosen(source: &dyn Source, document: Document, platform: &PlatformRequest) -> Result<Document> {
+    let mut document = document;
+    for _ in 0..MAX_NESTING {
+        let Document::Index(index) = document else { return Ok(document) };
+        document = source.child(index.choose(platform)?)?;
+    }
+    Err(Error::corrupt(format!("more than {MAX_NESTING} indexes within one another")))
+}
+
+struct Copying<'a> {
+    source: &'a dyn Source,
+    target: &'a dyn Target,
+    known: &'a KnownBlobs,
+    options: &'a CopyOptions,
+    progress: &'a dyn Progress,
+}
+
+impl Copying<'_> {
+    fn document(&self, document: Document, instance: bool, depth: u32) -> Result<Document> {
+        let before = digest_of(&document).clone();
+        let written = match document {
+            Document::Manifest(manifest) => Document::Manifest(self.manifest(manifest)?),
+            Document::Index(index) => Document::Index(self.index(index, depth)?),
+        };
+        if self.options.preserve_digests && *digest_of(&written) != before {
+            return Err(Error::unsupported(format!(
+                "the manifest {before} would have to be changed to be written to {}",
+                self.target.describe()
+            ))
+            .with_hint("leave out --preserve-digests"));
+        }
+        failpoint!("copy.blobs-written");
+        self.target.put_document(&written, instance)?;
+        Ok(written)
+    }
+
+    fn index(&self, index: Index, depth: u32) -> Result<Index> {
+        if depth >= MAX_NESTING {
+            return Err(Error::corrupt(format!("more than {MAX_NESTING} indexes within one another")));
+        }
+        let mut replaced = Vec::new();
+        for descriptor in &index.manifests {
+            let child = self.source.child(descriptor)?;
+            let written = self.document(child, true, depth + 1).with_context(|| {
+                let platform = descriptor.platform.as_ref().map(ToString::to_string);
+                format!("instance {}", platform.unwrap_or_else(|| descriptor.digest.to_string()))
+            })?;
+            let (raw, digest, media_type) = match &written {
+                Document::Manifest(m) => (&m.raw, &m.digest, &m.media_type),
+                Document::Index(i) => (&i.raw, &i.digest, &i.media_type),
+            };
+            replaced.push(Replaced {
+                before: descriptor.digest.clone(),
+                digest: digest.clone(),
+                size: raw.len() as u64,
+                media_type: media_type.clone(),
+            });
+        }
+        let wanted = match self.options.format {
+            Some(format) => format.index(),
+            None if self.target.accepts(&index.media_type) => &index.media_type,
+            None => other_index(&index.media_type),
+        };
+        rewrite::index(&index, wanted, &replaced)
+    }
+
+    fn manifest(&self, manifest: Manifest) -> Result<Manifest> {
+        let config = self.source.config(&manifest.config).context("image configuration")?;
+        let diff_ids = diff_ids(&config);
+        let layers = self.layers(&manifest, &diff_ids)?;
+        let mut media_type = self.manifest_type(&manifest);
+        let compressions: Vec<_> = layers.iter().map(|l| l.compression).collect();
+        if self.options.format.is_none() && compressions.contains(&Some(Some(Algorithm::Zstd))) {
+            media_type = OCI_MANIFEST;
+        }
+        let described = |layer: &Placed| {
+            let mut descriptor = layer.descriptor.clone();
+            if let Some(compression) = layer.compression {
+                descriptor.media_type = rewrite::layer_type(media_type, &descriptor.media_type, compression)?;
+            }
+            Ok(descriptor)
+        };
+        let descriptors = layers.iter().map(described).collect::<Result<Vec<_>>>()?;
+        let written = rewrite::manifest(&manifest, media_type, &descriptors)?;
+        self.config(&written.config, &config, manifest.layers.len())?;
+        Ok(written)
+    }
+
+    fn manifest_type(&self, manifest: &Manifest) -> &'static str {
+        let now = if manifest.media_type == DOCKER_MANIFEST { DOCKER_MANIFEST } else { OCI_MANIFEST };
+        match self.options.format {
+            Some(format) => format.manifest(),
+            None if self.target.accepts(now) => now,
+            None if now == OCI_MANIFEST => DOCKER_MANIFEST,
+            None => OCI_MANIFEST,
+        }
+    }
+
+    fn config(&self, descriptor: &Descriptor, raw: &[u8], index: usize) -> Result<()> {
+        let how = if self.target.reuse(descriptor, &[])? {
+            Moved::Exists
+        } else {
+            let size = Some(raw.len() as u64);
+            self.target.put(&Bytes(raw), Some(&descriptor.digest), size, &|_| {})?;
+            Moved::Written
+        };
+        self.progress.done(index, how);
+        Ok(())
+    }
+
+    /// Moves every layer, several at a time; the same layer twice is moved once.
+    fn layers(&self, manifest: &Manifest, diff_ids: &[Digest]) -> Result<Vec<Placed>> {
+        let mut shown = manifest.layers.clone();
+        shown.push(manifest.config.clone());
+        self.progress.blobs(&shown);
+        let same = |i: usize| manifest.layers[..i].iter().position(|l| l.digest == manifest.layers[i].digest);
+        let next = AtomicUsize::new(0);
+        let failed = AtomicBool::new(false);
+        let outcome: Mutex<(Vec<Option<Placed>>, Option<Error>)> =
+            Mutex::new((vec![None; manifest.layers.len()], None));
+        let work = || {
+            while !failed.load(Ordering::Relaxed) {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(layer) = manifest.layers.get(index) else { return };
+                if same(index).is_some() {
+                    continue;
+                }
+                let placed = self
+                    .layer(index, layer, diff_ids.get(index))
+                    .with_context(|| format!("layer {}", &layer.digest.hex()[..12]));
+                let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+                match placed {
+                    Ok((placed, how)) => {
+                        self.progress.done(index, how);
+                        outcome.0[index] = Some(placed);
+                    }
+                    Err(e) => {
+                        failed.store(true, Ordering::Relaxed);
+                        outcome.1.get_or_insert(e);
+                    }
+                }
+            }
+        };
+        let parallel = if self.options.parallel == 0 { PARALLEL } else { self.options.parallel };
+        std::thread::scope(|scope| {
+            for _ in 1..parallel.min(manifest.layers.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let (mut placed, error) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = error {
+            return Err(error);
+        }
+        for index in 0..placed.len() {
+            if let Some(first) = same(index) {
+                placed[index] = placed[first].clone();
+                self.progress.done(index, Moved::Exists);
+            }
+        }
+        placed.into_iter().map(|p| p.ok_or_else(|| Error::corrupt("a layer was not moved"))).collect()
+    }
+
+    fn layer(&self, index: usize, layer: &Descriptor, diff_id: Option<&Digest>) -> Result<(Placed, Moved)> {
+        let now = rewrite::compression(&layer.media_type);
+        let held = self.source.held(layer)?;
+        let form = self.form();
+        let fits = match (form, now) {
+            // Not a layer that could be changed.
+            (_, None) => true,
+            (LayerForm::AsIs, Some(_)) => true,
+            (LayerForm::Plain, Some(compression)) => compression.is_none(),
+            (LayerForm::Compressed(_), Some(None)) => false,
+            (LayerForm::Compressed(method), Some(Some(algorithm))) => {
+                !self.options.force && !self.unfit(algorithm)
+                    || algorithm == method.algorithm && method.level.is_none()
+            }
+        };
+        let blobs = diff_id.map(|id| self.known.of(id)).unwrap_or_default();
+        let repositories = |digest: &Digest| {
+            blobs.iter().find(|b| b.digest == *digest).map(|b| b.repositories.clone()).unwrap_or_default()
+        };
+        let kept = Placed { descriptor: layer.clone(), compression: now };
+        if fits && self.target.reuse(layer, &repositories(&layer.digest))? {
+            return Ok((kept, Moved::Exists));
+        }
+        if let (LayerForm::Compressed(Method { algorithm, level: None }), Some(_)) = (form, now) {
+            for blob in blobs.iter().filter(|b| b.compression == algorithm.name()) {
+                let descriptor = Descriptor { digest: blob.digest.clone(), size: blob.size, ..layer.clone() };
+                if self.target.reuse(&descriptor, &blob.repositories)? {
+                    return Ok((Placed { descriptor, compression: Some(Some(algorithm)) }, Moved::Exists));
+                }
+            }
+        }
+        let sent = |bytes| self.progress.sent(index, bytes);
+        let content = self.source.layer(layer)?;
+        if held == Held::Blob && fits {
+            self.target.put(content.as_ref(), Some(&layer.digest), Some(layer.size), &sent)?;
+            if let (Some(diff_id), Some(compression)) = (diff_id, now) {
+                self.note(diff_id, layer, compression);
+            }
+            return Ok((kept, Moved::Written));
+        }
+        let method = match (form, now) {
+            (LayerForm::Compressed(method), _) => Some(method),
+            _ => None,
+        };
+        let size = match &held {
+            Held::Archive { size, .. } if method.is_none() => *size,
+            _ => None,
+        };
+        let archive = Archive {
+            content: content.as_ref(),
+            inflate: held == Held::Blob,
+            method,
+            diff_id: Mutex::new(None),
+        };
+        let written = self.target.put(&archive, None, size, &sent)?;
+        let found = archive.diff_id.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let expected = match &held {
+            Held::Archive { diff_id, .. } => Some(diff_id),
+            Held::Blob => diff_id,
+        };
+        if let (Some(found), Some(expected)) = (&found, expected)
+            && found != expected
+        {
+            return Err(Error::corrupt(format!("the archive has the DiffID {found} instead of {expected}")));
+        }
+        let compression = method.map(|m| m.algorithm);
+        let descriptor = Descriptor { digest: written.digest, size: written.size, ..layer.clone() };
+        if let Some(diff_id) = found {
+            self.note(&diff_id, &descriptor, compression);
+        }
+        Ok((Placed { descriptor, compression: Some(compression) }, Moved::Written))
+    }
+
+    fn form(&self) -> LayerForm {
+        self.options.layers.unwrap_or_else(|| self.target.form())
+    }
+
+    /// Docker's format has no zstd.
+    fn unfit(&self, algorithm: Algorithm) -> bool {
+        algorithm == Algorithm::Zstd && self.options.format == Some(Format::Docker)
+    }
+
+    fn note(&self, diff_id: &Digest, blob: &Descriptor, compression: Option<Algorithm>) {
+        if let Some(repository) = self.target.repository() {
+            let compression = compression.map_or("uncompressed", Algorithm::name);
+            self.known.note(diff_id, &blob.digest, blob.size, compression, Some(repository));
+        }
+    }
+}
+
+/// A layer at the target.
+#[derive(Clone)]
+struct Placed {
+    descriptor: Descriptor,
+    /// How it is compressed; `None`: nobody knows, its media type stays.
+    compression: Option<Option<Algorithm>>,
+}
+
+fn other_index(media_type: &str) -> &'static str {
+    if media_type == OCI_INDEX { DOCKER_LIST } else { OCI_INDEX }
+}
+
+fn digest_of(document: &Document) -> &Digest {
+    match document {
+        Document::Manifest(manifest) => &manifest.digest,
+        Document::Index(index) => &index.digest,
+    }
+}
+
+/// The DiffIDs of an image configuration; none for other artifacts.
+fn diff_ids(config: &[u8]) -> Vec<Digest> {
+    #[derive(Deserialize)]
+    struct Config {
+        rootfs: RootFs,
+    }
+    #[derive(Deserialize)]
+    struct RootFs {
+        diff_ids: Vec<Digest>,
+    }
+    serde_json::from_slice::<Config>(config).map(|c| c.rootfs.diff_ids).unwrap_or_default()
+}
+
+struct Bytes<'a>(&'a [u8]);
+
+impl Content for Bytes<'_> {
+    fn write_to(&self, out: &mut dyn Write) -> Result<()> {
+        self.0.write_to(out)
+    }
+}
+
+/// A layer's archive on its way: inflated first if the source has a blob, then compressed if the target wants it.
+struct Archive<'a> {
+    content: &'a dyn Content,
+    inflate: bool,
+    method: Option<Method>,
+    /// Digest of the archive, once it has gone through.
+    diff_id: Mutex<Option<Digest>>,
+}
+
+impl Content for Archive<'_> {
+    fn write_to(&self, out: &mut dyn Write) -> Result<()> {
+        let digest = match self.method {
+            Some(method) => {
+                let mut hashing = Hashing::new(Compressor::new(out, method));
+                self.archive_to(&mut hashing)?;
+                let (compressor, digest) = hashing.finish();
+                compressor.finish().map_err(|e| Error::os("compress the layer", e))?;
+                digest
+            }
+            None => {
+                let mut hashing = Hashing::new(out);
+                self.archive_to(&mut hashing)?;
+                hashing.finish().1
+            }
+        };
+        *self.diff_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
+        Ok(())
+    }
+}
+
+impl Archive<'_> {
+    fn archive_to(&self, out: &mut dyn Write) -> Result<()> {
+        if !self.inflate {
+            return self.content.write_to(out);
+        }
+        let (reader, mut writer) = io::pipe().map_err(|e| Error::os("pipe", e))?;
+        std::thread::scope(|scope| {
+            let content = self.content;
+            let feeding = scope.spawn(move || content.write_to(&mut writer));
+            let inflated = diff::inflate(BufReader::with_capacity(1 << 16, reader), out);
+            let fed = feeding.join().map_err(|_| Error::corrupt("the layer's reader panicked"))?;
+            match (inflated, fed) {
+                // A reader that gave up makes the writer fail: its own error is the cause.
+                (Err(e), Ok(())) => Err(e),
+                (Err(e), Err(fed)) => Err(if fed.raw_os_error() == Some(libc::EPIPE) { e } else { fed }),
+                (Ok(()), fed) => fed,
+            }
+        })
+    }
+}
+
+struct Hashing<W> {
+    out: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> Hashing<W> {
+    fn new(out: W) -> Self {
+        Self { out, hasher: Hasher::new(DigestAlgorithm::Sha256) }
+    }
+
+    fn finish(self) -> (W, Digest) {
+        (self.out, self.hasher.finish())
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,111 @@
+//! An image in the store, as a source: its layers are archives, made again from tar-split.
+
+use super::{Held, Source};
+use crate::engine::registry::{Content, Descriptor, Document, Manifest};
+use crate::engine::store::{ImageRecord, LayerRecord, Store};
+use crate::engine::{Digest, Error, Result};
+use std::io::Write;
+
+/// An image of a store.
+pub struct StorageSource<'a> {
+    store: &'a Store,
+    image: ImageRecord,
+    manifest: Manifest,
+    /// Lowest first; as many as the manifest has.
+    layers: Vec<LayerRecord>,
+}
+
+impl<'a> StorageSource<'a> {
+    /// `Corrupt` if the image has no manifest, or not the layers it names.
+    pub fn new(store: &'a Store, image: ImageRecord) -> Result<Self> {
+        let raw = store.image_big_data(&image.id, "manifest")?;
+        let digest = Digest::sha256(&raw);
+        let Document::Manifest(manifest) = Document::parse(raw, digest, None)? else {
+            return Err(Error::corrupt(format!(
+                "image {} is recorded with an index instead of a manifest",
+                image.id
+            )));
+        };
+        let layers = chain(store, image.top_layer.as_deref())?;
+        if layers.len() != manifest.layers.len() {
+            return Err(Error::corrupt(format!(
+                "image {} has {} layers in the store and {} in its manifest",
+                image.id,
+                layers.len(),
+                manifest.layers.len()
+            )));
+        }
+        Ok(Self { store, image, manifest, layers })
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn record(&self, layer: &Descriptor) -> Result<&LayerRecord> {
+        let at = self.manifest.layers.iter().position(|l| std::ptr::eq(l, layer) || l.digest == layer.digest);
+        at.and_then(|at| self.layers.get(at))
+            .ok_or_else(|| Error::not_found(format!("image {} has no layer {}", self.image.id, layer.digest)))
+    }
+}
+
+fn chain(store: &Store, top: Option<&str>) -> Result<Vec<LayerRecord>> {
+    let mut chain = Vec::new();
+    let mut next = top.map(str::to_owned);
+    while let Some(id) = next.take() {
+        let layer = store.layer(&id)?;
+        next.clone_from(&layer.parent);
+        chain.push(layer);
+    }
+    chain.reverse();
+    Ok(chain)
+}
+
+impl Source for StorageSource<'_> {
+    fn describe(&self) -> String {
+        match self.image.names.first() {
+            Some(name) => name.clone(),
+            None => format!("image {}", self.image.id),
+        }
+    }
+
+    fn document(&self) -> Result<Document> {
+        Ok(Document::Manifest(self.manifest.clone()))
+    }
+
+    fn child(&self, descriptor: &Descriptor) -> Result<Document> {
+        Err(Error::not_found(format!("{} has no instance {}", self.describe(), descriptor.digest)))
+    }
+
+    fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        self.store.image_big_data(&self.image.id, descriptor.digest.as_str())
+    }
+
+    fn held(&self, layer: &Descriptor) -> Result<Held> {
+        let record = self.record(layer)?;
+        let diff_id = record.diff_digest.clone().ok_or_else(|| {
+            Error::unsupported(format!(
+                "layer {} was not made from an archive that could be made again",
+                record.id
+            ))
+        })?;
+        Ok(Held::Archive { diff_id, size: u64::try_from(record.diff_size).ok() })
+    }
+
+    fn layer<'a>(&'a self, layer: &'a Descriptor) -> Result<Box<dyn Content + 'a>> {
+        Ok(Box::new(Archive { store: self.store, id: &self.record(layer)?.id }))
+    }
+}
+
+/// The archive of a layer.
+struct Archive<'a> {
+    store: &'a Store,
+    id: &'a str,
+}
+
+impl Content for Archive<'_> {
+    fn write_to(&self, out: &mut dyn Write) -> Result<()> {
+        self.store.layer_diff_tar(self.id, out)
+    }
+}

@@ -1,0 +1,67 @@
+//! A network that breaks off: a proxy on loopback in front of a server.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Passes connections on, and cuts some of them. Its threads end with the process.
+pub struct Flaky {
+    address: SocketAddr,
+    cut: Arc<AtomicUsize>,
+}
+
+impl Flaky {
+    /// In front of `server`; `times` connections are cut once `bytes` have come from the client.
+    pub fn cutting_uploads(server: SocketAddr, bytes: usize, times: usize) -> Flaky {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let cut = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&cut);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(server) else { continue };
+                let (back, forth) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || pass(back, forth, usize::MAX));
+                let count = Arc::clone(&count);
+                thread::spawn(move || {
+                    let limit = if count.load(Ordering::SeqCst) < times { bytes } else { usize::MAX };
+                    if pass(client, server, limit) {
+                        count.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        Flaky { address, cut }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// How many connections were cut.
+    pub fn cuts(&self) -> usize {
+        self.cut.load(Ordering::SeqCst)
+    }
+}
+
+/// Copies until the end, or until `limit` bytes: then both connections are closed, and it is `true`.
+fn pass(mut from: TcpStream, mut to: TcpStream, limit: usize) -> bool {
+    let mut buffer = vec![0; 1 << 16];
+    let mut passed = 0;
+    loop {
+        let count = from.read(&mut buffer).unwrap_or(0);
+        if count == 0 || to.write_all(&buffer[..count]).is_err() {
+            let _ = to.shutdown(Shutdown::Write);
+            return false;
+        }
+        passed += count;
+        if passed >= limit {
+            let _ = from.shutdown(Shutdown::Both);
+            let _ = to.shutdown(Shutdown::Both);
+            return true;
+        }
+    }
+}
