@@ -107,7 +107,8 @@ fn left_over(sandbox: &Sandbox) -> Vec<String> {
 }
 
 fn visit(lan: &Lan, sandbox: &Sandbox, before: &str) -> BTreeSet<String> {
-    for words in [&["app"][..], &["side"], &["--ipv6", "six"]] {
+    let apart = ["-o", "com.docker.network.bridge.enable_icc=false", "side"];
+    for words in [&["app"][..], &apart, &["--ipv6", "six"]] {
         sandbox.coracle(["network", "create"]).args(words.iter().copied()).ok();
     }
     let here = |scene: &&Scene| if sandbox.uid() == 0 { scene.root } else { scene.user };

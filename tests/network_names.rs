@@ -65,7 +65,10 @@ fn networks_are_joined_and_left_while_a_container_runs() {
         sandbox.coracle(["network", "connect", "one", "mover"]).fails(1).stderr_has("already connected");
         sandbox.coracle(["network", "disconnect", "one", "mover"]).ok();
         assert_ne!(
-            sandbox.coracle(["exec", "mover", "wget", "-T", "2", "-qO-", "http://first/"]).run().exit_code(),
+            sandbox
+                .coracle(["exec", "mover", "timeout", "2", "wget", "-qO-", "http://first/"])
+                .run()
+                .exit_code(),
             0
         );
         assert_eq!(eventually(&sandbox, "mover", "wget -qO- http://second/"), "two");
@@ -196,8 +199,11 @@ fn an_internal_network_leads_nowhere() {
         };
         assert_eq!(run("wget -qO- http://web/").text(), "inside");
         assert_ne!(
-            run(&format!("ping -c 1 -W 1 {} || wget -T 1 -qO- http://{}/", lan.client.ipv4, lan.client.ipv4))
-                .exit_code(),
+            run(&format!(
+                "ping -c 1 -W 1 {} || timeout 1 wget -qO- http://{}/",
+                lan.client.ipv4, lan.client.ipv4
+            ))
+            .exit_code(),
             0
         );
         assert_ne!(run("nslookup somewhere.example").exit_code(), 0);
@@ -205,6 +211,66 @@ fn an_internal_network_leads_nowhere() {
         assert!(asked.recv(&mut buffer).is_err(), "a query left the internal network");
         sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
         sandbox.coracle(["network", "rm", "inner"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
+/// docker's `enable_icc=false`: neither from port to port nor by way of the host, whoever makes routes for it.
+#[test]
+fn containers_are_kept_apart_and_reach_everything_else() {
+    for (lan, sandbox, before) in require!(hosts()) {
+        let apart =
+            ["network", "create", "--ipv6", "-o", "com.docker.network.bridge.enable_icc=false", "apart"];
+        sandbox.coracle(apart).ok();
+        sandbox.coracle(["network", "create", "together"]).ok();
+        serve(&sandbox, "web", &["--network", "apart", "-p", "8080:80"], "web");
+        for (name, network) in [("other", "apart"), ("late", "together")] {
+            let run = ["run", "-d", "--name", name, "--network", network, "--cap-add", "NET_ADMIN"];
+            sandbox.coracle(run).args(["lab/busybox", "sleep", "600"]).ok();
+        }
+        sandbox.coracle(["network", "connect", "apart", "late"]).ok();
+        let shown = |field: &str| {
+            let format = format!("{{{{.NetworkSettings.Networks.apart.{field}}}}}");
+            sandbox.coracle(["inspect", "-f", &format, "web"]).ok().text().to_owned()
+        };
+        let fetch = |from: &str, url: &str| {
+            sandbox.coracle(["exec", from, "timeout", "2", "wget", "-qO-", &format!("http://{url}")]).run()
+        };
+        let (ipv4, ipv6) = (shown("IPAddress"), shown("GlobalIPv6Address"));
+        let published = format!("{}:8080", lan.host.ipv4);
+        for from in ["other", "late"] {
+            for url in ["web", &ipv4, &format!("[{ipv6}]")] {
+                assert_ne!(fetch(from, url).exit_code(), 0, "{url} from {from}");
+            }
+            let fetched = fetch(from, &published);
+            assert_eq!(fetched.text(), "web", "{from}: {fetched}");
+            for (family, address, gateway) in
+                [("-4", &ipv4, shown("Gateway")), ("-6", &ipv6, shown("IPv6Gateway"))]
+            {
+                let route = ["exec", from, "ip", family, "route", "add", address, "via", &gateway];
+                sandbox.coracle(route).ok();
+            }
+            for url in [&ipv4, &format!("[{ipv6}]")] {
+                assert_ne!(fetch(from, url).exit_code(), 0, "{url} from {from} by the gateway");
+            }
+        }
+        assert_eq!(get(&lan.client, &format!("http://{published}/")), "web");
+        assert_eq!(get(&lan.client, &format!("http://[{}]:8080/", lan.host.ipv6)), "web");
+        if sandbox.uid() == 0 {
+            assert_eq!(get(&lan.host, &format!("http://{ipv4}/")), "web");
+        }
+        let mut world = lan
+            .client
+            .command(&["busybox", "httpd", "-f", "-p", "9000", "-h", "/usr/share/doc/base-files"])
+            .spawn()
+            .unwrap();
+        assert!(!get(&lan.client, "http://127.0.0.1:9000/README").is_empty());
+        let fetched = fetch("other", &format!("{}:9000/README", lan.client.ipv4));
+        world.kill().unwrap();
+        world.wait().unwrap();
+        assert_eq!(fetched.exit_code(), 0, "{fetched}");
+        sandbox.coracle(["rm", "-f", "-t", "0", "--all"]).ok();
+        sandbox.coracle(["network", "rm", "apart", "together"]).ok();
         assert_eq!(lan.host.state(), before);
     }
 }

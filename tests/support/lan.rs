@@ -69,6 +69,10 @@ impl Host {
             let lines = lines.filter(|l| !STANDING.iter().any(|rule| l.contains(rule)));
             text.extend(lines.map(|line| format!("{line}\n")));
         }
+        if program("nft").is_ok() {
+            let tables = self.run(&["nft", "list", "tables"]);
+            text.extend(tables.lines().filter(|l| l.contains("coracle")).map(|line| format!("{line}\n")));
+        }
         text
     }
 }

@@ -18,8 +18,9 @@ use std::net::IpAddr;
 /// Driver options (--opt): mtu=BYTES; vlan=ID; isolate=true|false|strict (no traffic with other isolated networks);
 /// metric=N and no_default_route=true for the default route; vrf=NAME; mode=unmanaged (use a bridge that is there and leave
 /// it alone); for macvlan and ipvlan: parent=INTERFACE, mode=bridge|private|vepa|passthru or l2|l3|l3s. Docker's
-/// com.docker.network.driver.mtu and com.docker.network.bridge.name mean mtu and --interface-name; those of docker's options
-/// that open or close paths between containers and cannot be had here are refused.
+/// com.docker.network.driver.mtu and com.docker.network.bridge.name mean mtu and --interface-name, and
+/// com.docker.network.bridge.enable_icc=false keeps the containers of a bridge from each other, but for published ports; those of
+/// docker's options that open or close paths and cannot be had here are refused.
 #[derive(Args, Clone, Debug)]
 pub struct CreateArgs {
     /// Driver: bridge, macvlan or ipvlan

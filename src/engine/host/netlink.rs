@@ -24,6 +24,9 @@ const FRA_SPORT_RANGE: u16 = 23;
 const FR_ACT_TO_TBL: u8 = 1;
 // linux/if_addr.h
 const IFA_F_NODAD: u8 = 0x02;
+// linux/if_link.h, linux/netlink.h
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const NLA_F_NESTED: u16 = 1 << 15;
 /// Of struct nlmsghdr.
 const HEADER: usize = 16;
 
@@ -84,6 +87,27 @@ impl Netlink {
             message.attribute(libc::IFLA_MTU, &mtu.to_ne_bytes());
         }
         self.request(message, "set an interface up")
+    }
+
+    /// The index of what an interface is the other end of, or on top of, in the namespace that has it; `None`: of nothing.
+    pub fn peer(&mut self, interface: u32) -> Result<Option<u32>> {
+        let mut message = Message::new(libc::RTM_GETLINK, 0);
+        message.bytes(&[0; 4]).number(interface).number(0).number(0);
+        let mut peer = None;
+        self.exchange(message, "look at an interface", |reply| peer = link_of(reply).or(peer))?;
+        Ok(peer)
+    }
+
+    /// Makes an interface a port of its bridge that forwards nothing to other such ports and nothing from them.
+    pub fn isolate_port(&mut self, interface: u32) -> Result<()> {
+        let mut message = Message::new(libc::RTM_SETLINK, 0);
+        let bridge = u8::try_from(libc::AF_BRIDGE).unwrap_or(0);
+        message.bytes(&[bridge, 0, 0, 0]).number(interface).number(0).number(0);
+        // A nested attribute with one of its own, and that one's padding.
+        let isolated =
+            [&5_u16.to_ne_bytes()[..], &IFLA_BRPORT_ISOLATED.to_ne_bytes(), &[1, 0, 0, 0]].concat();
+        message.attribute(libc::IFLA_PROTINFO | NLA_F_NESTED, &isolated);
+        self.request(message, "isolate a port of a bridge")
     }
 
     /// Gives an interface an address, usable at once; nothing changes if it has it. No route is made for its network
@@ -169,6 +193,11 @@ impl Netlink {
 
     /// Sends a request and waits for the kernel's answer.
     fn request(&mut self, message: Message, what: &str) -> Result<()> {
+        self.exchange(message, what, |_| ())
+    }
+
+    /// The same for a request that is answered by more than that it is done.
+    fn exchange(&mut self, message: Message, what: &str, mut reply: impl FnMut(&[u8])) -> Result<()> {
         self.sequence += 1;
         let failed = |e: nix::Error| Error::os(what, e);
         send(self.socket.as_raw_fd(), &message.finish(self.sequence), MsgFlags::empty()).map_err(failed)?;
@@ -178,8 +207,10 @@ impl Netlink {
                 Err(nix::Error::EINTR) => continue,
                 other => other.map_err(failed)?,
             };
-            if let Some(errno) = answer(&buffer[..n], self.sequence) {
-                return if errno == 0 { Ok(()) } else { Err(failed(nix::Error::from_raw(errno))) };
+            match answer(&buffer[..n], self.sequence) {
+                Some(0) => return Ok(()),
+                Some(errno) => return Err(failed(nix::Error::from_raw(errno))),
+                None => reply(&buffer[..n]),
             }
         }
     }
@@ -191,6 +222,20 @@ fn answer(bytes: &[u8], sequence: u32) -> Option<i32> {
     let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
     let wanted = i32::from(kind) == libc::NLMSG_ERROR && number(8)?.cast_unsigned() == sequence;
     wanted.then(|| number(HEADER).map(i32::wrapping_neg))?
+}
+
+/// `IFLA_LINK` of an RTM_NEWLINK message: after nlmsghdr and struct ifinfomsg, of 16 bytes each, come attributes.
+fn link_of(bytes: &[u8]) -> Option<u32> {
+    let mut rest = bytes.get(2 * HEADER..)?;
+    while rest.len() >= 4 {
+        let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
+        let value = rest.get(4..length)?;
+        if u16::from_ne_bytes([rest[2], rest[3]]) == libc::IFLA_LINK {
+            return Some(u32::from_ne_bytes(value.try_into().ok()?)).filter(|index| *index > 0);
+        }
+        rest = rest.get(length.next_multiple_of(4)..)?;
+    }
+    None
 }
 
 /// Whether what a request was to remove was there.
@@ -316,6 +361,43 @@ mod tests {
     fn ip(arguments: &str) -> String {
         let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
         String::from_utf8(output.stdout).unwrap().lines().map(str::trim).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Namespaces are for root; what ip(8) and bridge(8) say of ours is the judge.
+    #[test]
+    fn the_other_end_of_a_pair_is_isolated() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let [host, container] = ["host", "container"].map(|name| dir.path().join(name));
+        for path in [&host, &container] {
+            netns::create(path).unwrap();
+        }
+        let shown = netns::within(&host, || {
+            for line in [
+                "link add br0 type bridge",
+                "link add v0 type veth peer name e0",
+                "link set v0 master br0",
+                &format!("link set e0 netns {}", container.display()),
+            ] {
+                ip(line);
+            }
+            let peer = netns::within(&container, || {
+                let mut netlink = Netlink::open()?;
+                assert_eq!(netlink.peer(index("lo").unwrap())?, None);
+                netlink.peer(index("e0").unwrap())
+            })?;
+            assert_eq!(peer, index("v0"));
+            Netlink::open()?.isolate_port(peer.unwrap())?;
+            assert!(Netlink::open()?.isolate_port(index("lo").unwrap()).is_err());
+            Ok(ip("-d link show v0"))
+        });
+        for path in [&host, &container] {
+            netns::remove(path).unwrap();
+        }
+        let shown = shown.unwrap();
+        assert!(shown.contains("isolated on"), "{shown}");
     }
 
     /// Namespaces are for root; what ip(8) says of ours is the judge.

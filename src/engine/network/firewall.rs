@@ -122,27 +122,94 @@ fn give_up_loopback6() -> Result<()> {
 /// Keeps netavark's rules from sending connections to [::1] on to the container `id`, which could never answer: the kernel
 /// lets no packet from ::1 out. They reach [`super::proxy`] then. With `on` false: takes that back, if it is there.
 pub(super) fn spare_loopback6(config: &Config, id: &str, on: bool) -> Result<()> {
-    let short: String = id.chars().take(12).collect();
-    if let Some(nft) = find(config, "nft") {
-        // A connection that has been translated, even to where it was going, is not translated again. The priority is before
-        // `dstnat` (-100), a name that nft before 1.0.7 does not take here.
-        let table = format!("table ip6 coracle-{short}");
-        let text = match on {
-            true => format!(
-                "{table} {{\n chain output {{\n  type nat hook output priority -110; policy accept;\n  \
-                 ip6 daddr ::1 dnat to ::1\n }}\n}}\n"
-            ),
-            false => format!("{table}\ndelete {table}\n"),
-        };
-        return feed(&nft, &["-f", "-"], &text);
+    // A connection that has been translated, even to where it was going, is not translated again. The priority is before
+    // `dstnat` (-100), a name that nft before 1.0.7 does not take here.
+    let own = Own {
+        name: format!("coracle-{}", short(id)),
+        family: "ip6",
+        chains: vec![
+            "type nat hook output priority -110; policy accept; ip6 daddr ::1 dnat to ::1;".to_owned(),
+        ],
+        rules: vec![("nat", vec![true], "OUTPUT -d ::1/128".to_owned(), "ACCEPT")],
+    };
+    own.set(config, on)
+}
+
+/// Has nothing routed from `bridge` back to it, where from port to port nothing is forwarded: so its containers are apart.
+/// Connections to the published `ports` of the container `id` that begin there are not redirected, but reach
+/// [`super::proxy`]. With `on` false: takes that back, if it is there.
+pub(super) fn separate(
+    config: &Config,
+    id: &str,
+    bridge: &str,
+    ports: &[PortMapping],
+    on: bool,
+) -> Result<()> {
+    let mut own = Own {
+        name: format!("coracle-{}-{bridge}", short(id)),
+        family: "inet",
+        chains: vec![format!(
+            "type filter hook forward priority -1; policy accept; iifname \"{bridge}\" oifname \"{bridge}\" drop;"
+        )],
+        rules: vec![("filter", vec![false, true], format!("FORWARD -i {bridge} -o {bridge}"), "DROP")],
+    };
+    let mut spared = String::new();
+    for port in ports {
+        let last = port.host_port.saturating_add(port.range.max(1) - 1);
+        let (protocol, first) = (port.protocol.as_str(), port.host_port);
+        for (family, address) in [("ipv4", "ip"), ("ipv6", "ip6")] {
+            let from = format!("meta nfproto {family} iifname \"{bridge}\" {protocol} dport {first}-{last}");
+            let _ = write!(spared, " {from} dnat {address} to {address} daddr;");
+        }
+        let matches = format!("PREROUTING -i {bridge} -p {protocol} --dport {first}:{last}");
+        own.rules.push(("nat", vec![false, true], matches, "ACCEPT"));
     }
-    let Some(program) = restore(config, true) else { return Ok(()) };
-    let verb = if on { "-I" } else { "-D" };
-    let rule = format!("OUTPUT -d ::1/128 -m comment --comment coracle-{short} -j ACCEPT");
-    match feed(&program, &["--noflush"], &format!("*nat\n{verb} {rule}\nCOMMIT\n")) {
-        // It was never made, or went with a reboot.
-        Err(_) if !on => Ok(()),
-        done => done,
+    if !spared.is_empty() {
+        own.chains.push(format!("type nat hook prerouting priority -110; policy accept;{spared}"));
+    }
+    own.set(config, on)
+}
+
+fn short(id: &str) -> String {
+    id.chars().take(12).collect()
+}
+
+/// Rules of one container's own: a table of nft's, or rules of iptables that are told apart by a comment.
+struct Own {
+    name: String,
+    /// nft's, and what is in the table's chains.
+    family: &'static str,
+    chains: Vec<String>,
+    /// iptables' table, for which families (whether IPv6), what is matched, the target.
+    rules: Vec<(&'static str, Vec<bool>, String, &'static str)>,
+}
+
+impl Own {
+    fn set(&self, config: &Config, on: bool) -> Result<()> {
+        let name = &self.name;
+        if let Some(nft) = find(config, "nft") {
+            let table = format!("table {} {name}", self.family);
+            // Declared, so that it can be deleted.
+            let mut text = format!("{table}\ndelete {table}\n");
+            if on {
+                let chains = self.chains.iter().zip(1..);
+                let chains = chains.map(|(chain, n)| format!("chain own{n} {{ {chain} }}\n"));
+                let _ = write!(text, "{table} {{\n{}}}\n", chains.collect::<String>());
+            }
+            return feed(&nft, &["-f", "-"], &text);
+        }
+        let verb = if on { "-I" } else { "-D" };
+        for (table, families, matches, target) in &self.rules {
+            let rule = format!("{verb} {matches} -m comment --comment {name} -j {target}");
+            for program in families.iter().filter_map(|v6| restore(config, *v6)) {
+                match feed(&program, &["--noflush"], &format!("*{table}\n{rule}\nCOMMIT\n")) {
+                    // It was never made, or went with a reboot.
+                    Err(_) if !on => {}
+                    done => done?,
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,8 @@ const BRIDGE: [&str; 8] = ["mtu", "vlan", "isolate", "metric", "no_default_route
 const MACVLAN: [&str; 6] = ["parent", "mode", "mtu", "metric", "no_default_route", "bclim"];
 const IPVLAN: [&str; 5] = ["parent", "mode", "mtu", "metric", "no_default_route"];
 
+/// docker's: whether containers on one bridge reach each other.
+const ENABLE_ICC: &str = "com.docker.network.bridge.enable_icc";
 /// docker's name for a bridge.
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 
@@ -28,7 +30,7 @@ pub(super) fn read(driver: &str, given: &BTreeMap<String, String>) -> Result<Opt
     let mut out = Options::default();
     for (name, value) in given {
         out.all.insert(name.clone(), value.clone());
-        match docker(name, value)? {
+        match docker(driver, name, value)? {
             Docker::Same(ours) => _ = out.all.insert(ours.to_owned(), value.clone()),
             Docker::Interface => out.interface.clone_from(value),
             Docker::Nothing => {}
@@ -45,6 +47,11 @@ pub(super) fn read(driver: &str, given: &BTreeMap<String, String>) -> Result<Opt
     Ok(out)
 }
 
+/// Whether the network of these options keeps its containers apart.
+pub(super) fn separates(options: &BTreeMap<String, String>) -> bool {
+    options.get(ENABLE_ICC).and_then(|value| parse_bool(value)) == Some(false)
+}
+
 enum Docker {
     /// Another name for one of netavark's.
     Same(&'static str),
@@ -58,7 +65,7 @@ enum Docker {
 
 /// docker's options (docker-network-create(1), "Bridge driver options"). Those that change who reaches whom are refused
 /// where netavark cannot do it: to ignore them would open what the user wants closed.
-fn docker(name: &str, value: &str) -> Result<Docker> {
+fn docker(driver: &str, name: &str, value: &str) -> Result<Docker> {
     let yes = parse_bool(value);
     let cannot =
         |why: &str| Err(Error::unsupported(format!("option {name}={value} is not supported: {why}")));
@@ -67,11 +74,15 @@ fn docker(name: &str, value: &str) -> Result<Docker> {
         "com.docker.network.driver.mtu" => Docker::Same("mtu"),
         "macvlan_mode" | "ipvlan_mode" => Docker::Same("mode"),
         "ipvlan_flag" if value == "bridge" => Docker::Nothing,
-        "com.docker.network.bridge.enable_icc" if yes == Some(true) => Docker::Nothing,
-        "com.docker.network.bridge.enable_icc" => {
-            return cannot("containers on one bridge always reach each other").map_err(|e: Error| {
-                e.with_hint("give each container a network of its own, with --opt isolate=true")
-            });
+        ENABLE_ICC if yes.is_some() && (driver == "bridge" || yes == Some(true)) => Docker::Nothing,
+        ENABLE_ICC if yes.is_some() => {
+            return cannot("only a bridge can keep its containers apart")
+                .map_err(|e: Error| e.with_hint("--opt mode=private does that for a macvlan"));
+        }
+        ENABLE_ICC => {
+            return Err(
+                Error::invalid(format!("invalid network option {name}={value}")).with_hint("true or false")
+            );
         }
         "com.docker.network.bridge.enable_ip_masquerade" if yes == Some(true) => Docker::Nothing,
         "com.docker.network.bridge.enable_ip_masquerade" => {
@@ -214,8 +225,13 @@ mod tests {
         assert_eq!(of("macvlan", &["macvlan_mode=private", "parent=eth0"]).unwrap().all["mode"], "private");
         assert_eq!(of("macvlan", &["parent=eth0"]).unwrap().interface, "eth0");
         of("bridge", &["com.docker.network.bridge.enable_icc=true"]).unwrap();
+        assert!(separates(&of("bridge", &["com.docker.network.bridge.enable_icc=0"]).unwrap().all));
+        assert!(!separates(&of("bridge", &["com.docker.network.bridge.enable_icc=true"]).unwrap().all));
+        let wrong = of("bridge", &["com.docker.network.bridge.enable_icc=maybe"]).unwrap_err();
+        assert_eq!(wrong.kind(), ErrorKind::Invalid);
+        let wrong = of("macvlan", &["com.docker.network.bridge.enable_icc=false"]).unwrap_err();
+        assert_eq!(wrong.kind(), ErrorKind::Unsupported);
         for given in [
-            "com.docker.network.bridge.enable_icc=false",
             "com.docker.network.bridge.enable_ip_masquerade=false",
             "com.docker.network.bridge.host_binding_ipv4=127.0.0.1",
             "com.docker.network.bridge.gateway_mode_ipv4=isolated",

@@ -101,6 +101,11 @@ impl Network {
         entries.filter_map(|(key, ip)| Some((key.strip_prefix("aux-address:")?, ip.parse().ok()?)))
     }
 
+    /// Whether its containers are kept from each other (docker's `enable_icc=false`).
+    pub fn separates(&self) -> bool {
+        super::options::separates(&self.options)
+    }
+
     /// Where its addresses come from: `host-local`, `dhcp` or `none`.
     pub fn ipam_driver(&self) -> &str {
         self.ipam_options

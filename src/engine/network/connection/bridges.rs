@@ -2,7 +2,7 @@
 
 use super::super::netavark::{self, Client, Netavark};
 use super::super::rootless::Shared;
-use super::super::{dns, forward, pasta};
+use super::super::{dns, firewall, forward, pasta};
 use super::{Connection, Member, Site, Way};
 use crate::engine::config::Config;
 use crate::engine::host::netlink::{self, Netlink};
@@ -23,6 +23,7 @@ impl Connection {
         let setup = || {
             let mut made = program.setup(&self.netns, &client).context("set up the network")?;
             self.add_link_local(members, &mut made)?;
+            self.separate(site, members, &made)?;
             self.wait_for_names(site, members, &made);
             Ok(made)
         };
@@ -49,6 +50,9 @@ impl Connection {
         let program = Netavark::find(site.config)?;
         let client = self.client(site, members);
         let teardown = || {
+            for member in members.iter().filter(|m| m.network.separates()) {
+                self.separate_by_rules(site, member, false)?;
+            }
             let Err(e) = program.teardown(&self.netns, &client) else { return Ok(()) };
             // What was made in part is torn down in part, and bridge and firewall rules stay. Made once more it goes as a
             // whole.
@@ -87,6 +91,36 @@ impl Connection {
             endpoint.addresses.extend(addresses);
         }
         Ok(())
+    }
+
+    /// docker's `enable_icc=false`, which netavark does not know.
+    fn separate(&self, site: &Site<'_>, members: &[Member], made: &BTreeMap<String, Endpoint>) -> Result<()> {
+        for member in members.iter().filter(|m| m.network.separates()) {
+            let network = &member.network;
+            let Some(endpoint) = made.get(&network.name) else { continue };
+            let port = netns::within(&self.netns, || match netlink::index(&endpoint.interface) {
+                Some(interface) => Netlink::open()?.peer(interface),
+                None => Ok(None),
+            })?;
+            let port = port.ok_or_else(|| {
+                Error::not_found(format!(
+                    "the port of the container on network {} is not there",
+                    network.name
+                ))
+            })?;
+            Netlink::open()
+                .and_then(|mut netlink| netlink.isolate_port(port))
+                .with_context(|| format!("keep the containers on network {} apart", network.name))?;
+            self.separate_by_rules(site, member, true)?;
+            crate::failpoint!("network.after-separation");
+        }
+        Ok(())
+    }
+
+    fn separate_by_rules(&self, site: &Site<'_>, member: &Member, on: bool) -> Result<()> {
+        // An ordinary user's ports are redirected by nobody.
+        let ports: &[_] = if site.config.rootless() { &[] } else { &self.ports };
+        firewall::separate(site.config, &self.id, &member.network.network_interface, ports, on)
     }
 
     /// A container is let go when its name is known, by which time those of its neighbours are, too.
