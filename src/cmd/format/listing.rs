@@ -112,6 +112,12 @@ impl Plan {
     }
 }
 
+/// A piece of a row that needs no template.
+enum Cell<'t, R> {
+    Text(&'t str),
+    Value(fn(&R) -> Value),
+}
+
 impl<R> Listing<R> {
     /// Renders `rows`, each on a line of its own.
     ///
@@ -131,25 +137,46 @@ impl<R> Listing<R> {
     }
 
     fn rows(&self, template: &Template, plan: &Plan, rows: &[R]) -> Result<String> {
-        let uses = template.uses();
         let mut out = String::new();
         if plan.headings {
             out.push_str(&template.execute_headers(&self.headers()).map_err(|e| Error::invalid(e.0))?);
             out.push('\n');
         }
         // A field that does not exist is told where there is nothing to list, too, as docker does.
-        if let (true, Err(e)) = (rows.is_empty(), template.execute_headers(&self.headers()))
+        if rows.is_empty()
+            && let Err(e) = template.execute_headers(&self.headers())
             && e.0.contains("can't evaluate field")
         {
             return Err(Error::invalid(e.0));
         }
+        match self.cells(template) {
+            Some(cells) => cells_of(&cells, rows, &mut out)?,
+            None => self.records_of(template, rows, &mut out)?,
+        }
+        Ok(if plan.table { align(&out) } else { out })
+    }
+
+    fn records_of(&self, template: &Template, rows: &[R], out: &mut String) -> Result<()> {
+        let uses = template.uses();
         let columns = self.columns_where(|name| uses.has(name));
         let labels = uses.has("Label");
         for row in rows {
             out.push_str(&execute(template, &self.record(row, &columns, labels))?);
             out.push('\n');
         }
-        Ok(if plan.table { align(&out) } else { out })
+        Ok(())
+    }
+
+    /// What each row is, where the template is nothing but text and columns.
+    fn cells<'t>(&self, template: &'t Template) -> Option<Vec<Cell<'t, R>>> {
+        let cell = |cell| match cell {
+            template::Cell::Text(text) => Some(Cell::Text(text)),
+            template::Cell::Field(name) => {
+                let mut columns = self.columns.iter().filter(|c| !matches!(c.json, Json::Only(_)));
+                columns.find(|c| c.name == name).map(|c| Cell::Value(c.text))
+            }
+        };
+        template.cells()?.into_iter().map(cell).collect()
     }
 
     /// The columns templates have, of those with a wanted name.
@@ -198,6 +225,19 @@ impl<R> Listing<R> {
     }
 }
 
+fn cells_of<R>(cells: &[Cell<'_, R>], rows: &[R], out: &mut String) -> Result<()> {
+    for row in rows {
+        for cell in cells {
+            match cell {
+                Cell::Text(text) => out.push_str(text),
+                Cell::Value(get) => template::print(out, &get(row)).map_err(Error::invalid)?,
+            }
+        }
+        out.push('\n');
+    }
+    Ok(())
+}
+
 /// `{{.Label "x"}}`: a label's value, empty when there is none.
 fn label_method(labels: BTreeMap<String, String>) -> Field {
     let value = Value::method(move |args| match args {
@@ -244,37 +284,59 @@ fn align(text: &str) -> String {
 
 /// [`elastic`] for what nearly every table is, in a fraction of its time: printable ASCII, as many cells in every line.
 fn uniform(text: &str) -> Option<String> {
-    if !text.bytes().all(|b| matches!(b, b'\t' | b'\n' | b' '..=b'~')) {
-        return None;
-    }
-    let mut widths: Vec<usize> = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let mut cells = line.split('\t');
-        cells.next_back();
-        let mut count = 0;
-        for cell in cells {
-            match widths.get_mut(count) {
-                Some(width) => *width = cell.len().max(*width),
-                None if number == 0 => widths.push(cell.len().max(LEAST)),
-                None => return None,
-            }
-            count += 1;
-        }
-        if count != widths.len() {
-            return None;
-        }
-    }
+    let widths = widths(text)?;
     let mut out = String::with_capacity(text.len() * 2);
-    for line in text.lines() {
-        for (number, cell) in line.split('\t').enumerate() {
-            out.push_str(cell);
-            if let Some(width) = widths.get(number) {
-                out.extend(std::iter::repeat_n(' ', width + SPACES - cell.len()));
+    let mut start = 0;
+    let mut column = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'\t' => {
+                out.push_str(&text[start..at]);
+                pad(&mut out, widths[column] + SPACES + start - at);
+                column += 1;
             }
+            b'\n' => {
+                out.push_str(&text[start..=at]);
+                column = 0;
+            }
+            _ => continue,
         }
-        out.push('\n');
+        start = at + 1;
     }
     Some(out)
+}
+
+/// How wide the cells before the last of each line are; `None` where lines differ in their number, or there is more than
+/// printable ASCII or an end without a newline.
+fn widths(text: &str) -> Option<Vec<usize>> {
+    let mut widths: Vec<usize> = Vec::new();
+    let (mut start, mut column, mut first) = (0, 0, true);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b' '..=b'~' => continue,
+            b'\t' => {
+                match widths.get_mut(column) {
+                    Some(width) => *width = (*width).max(at - start),
+                    None if first => widths.push(LEAST.max(at - start)),
+                    None => return None,
+                }
+                column += 1;
+            }
+            b'\n' if column == widths.len() => (column, first) = (0, false),
+            _ => return None,
+        }
+        start = at + 1;
+    }
+    (start == text.len()).then_some(widths)
+}
+
+fn pad(out: &mut String, mut count: usize) {
+    const BLANKS: &str = "                                ";
+    while count > BLANKS.len() {
+        out.push_str(BLANKS);
+        count -= BLANKS.len();
+    }
+    out.push_str(&BLANKS[..count]);
 }
 
 /// Text whose columns begin and end with the lines that have them, as Go's text/tabwriter does it.
@@ -355,6 +417,23 @@ mod tests {
         for (format, expected) in cases {
             assert_eq!(render(format), expected, "{format:?}");
         }
+    }
+
+    #[test]
+    fn columns_alone_are_printed_as_a_template_prints_them() {
+        for columns in [
+            r"table {{.ID}}\t{{.Name}}",
+            "{{.ID}}{{.Size}} {{ .Name }}",
+            "{{.Nope}}",
+            "{{.Extra}}",
+            "x",
+            "{{.id}}",
+        ] {
+            let more = format!("{columns}{{{{if false}}}}{{{{end}}}}");
+            assert!(parse(&more).unwrap().cells().is_none());
+            assert_eq!(render(Some(columns)), render(Some(&more)), "{columns}");
+        }
+        assert_eq!(parse("{{.ID}} {{.Name}}").unwrap().cells().unwrap().len(), 3);
     }
 
     proptest::proptest! {

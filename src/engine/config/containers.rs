@@ -380,18 +380,20 @@ pub(super) fn parse_toml<T: serde::de::DeserializeOwned>(text: &str, path: &Path
 /// `text` with an empty line for each comment: distributions ship files with hundreds of them, which the parser would
 /// examine letter by letter at every start.
 fn without_comments(text: &str) -> Cow<'_, str> {
-    // In a string of several lines it would be no comment.
-    if text.contains("\"\"\"") || text.contains("'''") {
-        return Cow::Borrowed(text);
-    }
     let mut bare = String::new();
-    for line in text.lines() {
-        if !line.trim_start().starts_with('#') {
+    for line in text.split_inclusive('\n') {
+        let blanks = line.bytes().take_while(|b| matches!(b, b' ' | b'\t')).count();
+        if line.as_bytes().get(blanks) == Some(&b'#') {
+            bare.push('\n');
+        } else {
             bare.push_str(line);
         }
-        bare.push('\n');
     }
-    Cow::Owned(bare)
+    // In a string of several lines it would be no comment.
+    match bare.contains("\"\"\"") || bare.contains("'''") {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(bare),
+    }
 }
 
 /// The `*.conf` files of a drop-in directory in name order; none if there is no such directory.

@@ -38,6 +38,20 @@ fn run(name: &str, source: &str, tree: &Tree, data: &Value, headers: bool) -> Re
     }
 }
 
+/// Appends a value as an action prints it.
+///
+/// # Errors
+/// Go's words for a value that cannot be printed, a method.
+pub fn print(out: &mut String, value: &Value) -> Result<(), String> {
+    match value {
+        Value::Missing | Value::Nil => out.push_str("<no value>"),
+        Value::Method(_) => return Err("can't print func of type func".to_owned()),
+        Value::Str(text) => out.push_str(text),
+        value => out.push_str(&display(value)),
+    }
+    Ok(())
+}
+
 /// `{{template}}` calls and bodies nest at most this deep.
 const MAX_DEPTH: usize = 1000;
 
@@ -115,7 +129,7 @@ impl<'t> State<'t> {
                 let value = self.pipeline(dot, pipe)?;
                 if pipe.variables.is_empty() {
                     self.at = Some(At::Node(node));
-                    self.print(&value)?;
+                    print(&mut self.out, &value)?;
                 }
             }
             Node::If(branch) => return self.conditional(dot, branch, false),
@@ -126,16 +140,6 @@ impl<'t> State<'t> {
             Node::Continue => return Ok(Flow::Continue),
         }
         Ok(Flow::Next)
-    }
-
-    fn print(&mut self, value: &Value) -> Evaluated<()> {
-        match value {
-            Value::Missing | Value::Nil => self.out.push_str("<no value>"),
-            Value::Method(_) => return Err("can't print func of type func".to_owned()),
-            Value::Str(text) => self.out.push_str(text),
-            value => self.out.push_str(&display(value)),
-        }
-        Ok(())
     }
 
     fn conditional(&mut self, dot: &Slot, branch: &'t Branch, with: bool) -> Evaluated<Flow> {

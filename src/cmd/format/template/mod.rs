@@ -4,6 +4,7 @@
 //! fields, key order and wording; `tests/data/templates` holds templates with Go's answers. Pure: text and
 //! [`Value`] in, text out. Called by [`super::Listing`] and by every command with a single `--format`.
 
+mod cells;
 mod check;
 mod exec;
 mod funcs;
@@ -18,6 +19,8 @@ mod ser;
 mod uses;
 mod value;
 
+pub use cells::Cell;
+pub use exec::print;
 pub use json::{compact as to_json, pretty as to_json_pretty};
 pub use printf::display;
 pub use quote::quote;
@@ -52,6 +55,11 @@ impl Template {
     /// Executes it with column headings as dot: docker's and podman's functions then leave them as they are.
     pub fn execute_headers(&self, headings: &Value) -> Result<String, TemplateError> {
         exec::execute_headers("", &self.source, &self.tree, headings).map_err(TemplateError)
+    }
+
+    /// What it is made of, if that is nothing but text and fields of dot: then it can be printed without a record.
+    pub fn cells(&self) -> Option<Vec<Cell<'_>>> {
+        cells::of(&self.tree)
     }
 
     /// Whether it is one `{{range .}}…{{end}}`, which podman's templates over a whole list are.
