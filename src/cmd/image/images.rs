@@ -86,6 +86,8 @@ impl ImagesArgs {
             rows.retain(|row| seen.insert(row.id.clone()));
         }
         cx.print(LISTING.render(&plan, &rows)?)?;
+        // The process ends here, and the kernel frees thousands of strings faster than one by one.
+        std::mem::forget(rows);
         Ok(Exit::OK)
     }
 
@@ -181,7 +183,7 @@ impl Layers {
 
     /// As containers/storage counts it: uncompressed layers and the image's own documents.
     fn image_size(&self, engine: &Engine, image: &ImageRecord) -> Result<u64> {
-        let mut size: u64 = image.big_data_sizes.values().map(|n| u64::try_from(*n).unwrap_or(0)).sum();
+        let mut size = image.big_data_sizes.total();
         for layer in self.chain(image) {
             match u64::try_from(layer.diff_size) {
                 Ok(bytes) => size += bytes,

@@ -90,8 +90,7 @@ impl Store {
         let layers: HashMap<&str, &LayerRecord> = records.iter().map(|l| (l.id.as_str(), l)).collect();
         let mut sizes = HashMap::with_capacity(images.len());
         for image in images {
-            let data: i64 = image.big_data_sizes.values().sum();
-            let mut size = u64::try_from(data).unwrap_or_default();
+            let mut size = image.big_data_sizes.total();
             let mut next = image.top_layer.as_deref();
             while let Some(layer) = next.and_then(|id| layers.get(id)) {
                 size += match recorded_size(layer) {

@@ -31,7 +31,7 @@ pub(super) fn read_list<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     parse_list(path, &bytes)
 }
 
-fn parse_list<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<Vec<T>> {
+fn parse_list<'a, T: Deserialize<'a>>(path: &Path, bytes: &'a [u8]) -> Result<Vec<T>> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
@@ -50,18 +50,29 @@ pub(super) fn read_record<T: DeserializeOwned>(path: &Path, id: &str) -> Result<
     if !contains(&bytes, id.as_bytes()) {
         return Ok(None);
     }
-    Records::parse(path, &bytes)?.get(id)
+    let texts: Vec<&RawValue> = parse_list(path, &bytes)?;
+    for text in texts.into_iter().map(RawValue::get).filter(|text| contains(text.as_bytes(), id.as_bytes())) {
+        let identity: Identity<'_> = serde_json::from_str(text).map_err(|e| corrupt(path, &e))?;
+        if identity.id == id {
+            return serde_json::from_str(text).map(Some).map_err(|e| corrupt(path, &e));
+        }
+    }
+    Ok(None)
 }
 
-/// Whether `needle` occurs in `bytes`.
+/// Whether `needle` occurs in `bytes`. By its last byte, most of `bytes` is skipped (Horspool's search).
 pub(super) fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    let Some(&last) = needle.last() else { return true };
-    let mut at = needle.len() - 1;
-    while at < bytes.len() {
-        if bytes[at] == last && bytes[at + 1 - needle.len()..=at] == *needle {
+    let Some((last, before)) = needle.split_last() else { return true };
+    let mut steps = [needle.len(); 256];
+    for (at, byte) in before.iter().enumerate() {
+        steps[usize::from(*byte)] = before.len() - at;
+    }
+    let mut end = needle.len();
+    while let Some(byte) = bytes.get(end - 1) {
+        if byte == last && bytes[end - needle.len()..end] == *needle {
             return true;
         }
-        at += 1;
+        end += steps[usize::from(*byte)];
     }
     false
 }
@@ -284,5 +295,24 @@ mod tests {
         assert!(contains(b"abcabd", b"abd"));
         assert!(!contains(b"ababab", b"abd"));
         assert!(contains(b"abd", b"abd") && !contains(b"bd", b"abd"));
+        assert!(contains(b"", b"") && contains(b"a", b"") && !contains(b"", b"a"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_search_is_that_of_every_place(text in "[ab]{0,40}", needle in "[ab]{1,6}") {
+            let everywhere = text.as_bytes().windows(needle.len()).any(|window| window == needle.as_bytes());
+            proptest::prop_assert_eq!(contains(text.as_bytes(), needle.as_bytes()), everywhere);
+        }
+    }
+
+    #[test]
+    fn one_record_is_found_by_its_own_id_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("images.json");
+        fs::write(&path, r#"[{"names":["2"],"id":"1"}, {"id":"2","names":["1"]}]"#).unwrap();
+        let image: ImageRecord = read_record(&path, "2").unwrap().unwrap();
+        assert_eq!((image.id.as_str(), &image.names[..]), ("2", &["1".to_owned()][..]));
+        assert!(read_record::<ImageRecord>(&path, "names").unwrap().is_none());
     }
 }

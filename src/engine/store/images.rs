@@ -341,7 +341,7 @@ fn note_big_data(image: &mut ImageRecord, items: &[BigData]) {
             image.big_data_names.push(item.key.clone());
         }
         let size = i64::try_from(item.data.len()).unwrap_or(i64::MAX);
-        image.big_data_sizes.insert(item.key.clone(), size);
-        image.big_data_digests.insert(item.key.clone(), digest.to_string());
+        image.big_data_sizes.insert(&item.key, size);
+        image.big_data_digests.insert(&item.key, digest.to_string());
     }
 }

@@ -30,6 +30,7 @@ mod overlay;
 mod pending;
 mod stack;
 mod staging;
+mod table;
 mod vfs;
 mod view;
 
@@ -37,6 +38,7 @@ pub use changes::LeaveOut;
 pub use content::LayerPaths;
 pub use record::{ContainerRecord, ImageRecord, LayerCompression, LayerRecord, Location};
 pub use staging::StagedLayer;
+pub use table::Table;
 pub use view::View;
 
 use crate::engine::host::lock::FileLock;

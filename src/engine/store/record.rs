@@ -4,12 +4,12 @@
 //! `containers.go`). Fields we do not know are skipped here and kept on disk: see [`super::file`].
 
 use super::diff::Compression;
+use super::table::Table;
 use crate::engine::Digest;
 use crate::engine::spec::{IdMapping, IdMappings};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 
 /// Flag of a layer that is being made or being deleted: whoever finds it under the write lock deletes the layer.
 pub const INCOMPLETE_FLAG: &str = "incomplete";
@@ -257,21 +257,11 @@ pub struct ImageRecord {
     )]
     pub big_data_names: Vec<String>,
     /// Their sizes in bytes.
-    #[serde(
-        default,
-        rename = "big-data-sizes",
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "nullable"
-    )]
-    pub big_data_sizes: BTreeMap<String, i64>,
+    #[serde(default, rename = "big-data-sizes", skip_serializing_if = "Table::is_empty")]
+    pub big_data_sizes: Table<i64>,
     /// Their digests.
-    #[serde(
-        default,
-        rename = "big-data-digests",
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "nullable"
-    )]
-    pub big_data_digests: BTreeMap<String, String>,
+    #[serde(default, rename = "big-data-digests", skip_serializing_if = "Table::is_empty")]
+    pub big_data_digests: Table<String>,
     /// When the image was built, or this record made.
     #[serde(default)]
     pub created: Timestamp,
@@ -287,11 +277,11 @@ impl ImageRecord {
     /// Every digest it can be named by: its own and those of its manifests.
     pub fn digests(&self) -> Vec<Digest> {
         let mut digests: Vec<Digest> = self.digest.iter().cloned().collect();
-        for (name, digest) in &self.big_data_digests {
-            if !is_manifest(name) {
+        for (name, digest) in self.big_data_digests.entries() {
+            if !is_manifest(&name) {
                 continue;
             }
-            if let Ok(digest) = Digest::parse(digest)
+            if let Ok(digest) = Digest::parse(&digest)
                 && !digests.contains(&digest)
             {
                 digests.push(digest);
@@ -332,21 +322,11 @@ pub struct ContainerRecord {
     )]
     pub big_data_names: Vec<String>,
     /// Their sizes in bytes.
-    #[serde(
-        default,
-        rename = "big-data-sizes",
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "nullable"
-    )]
-    pub big_data_sizes: BTreeMap<String, i64>,
+    #[serde(default, rename = "big-data-sizes", skip_serializing_if = "Table::is_empty")]
+    pub big_data_sizes: Table<i64>,
     /// Their digests.
-    #[serde(
-        default,
-        rename = "big-data-digests",
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "nullable"
-    )]
-    pub big_data_digests: BTreeMap<String, String>,
+    #[serde(default, rename = "big-data-digests", skip_serializing_if = "Table::is_empty")]
+    pub big_data_digests: Table<String>,
     /// When it was made.
     #[serde(default)]
     pub created: Timestamp,
