@@ -96,11 +96,14 @@ impl PsArgs {
         self.check()?;
         let plan = self.plan()?;
         let Some(seconds) = self.watch.filter(|n| *n > 0) else {
-            cx.print(self.render(cx.engine()?, &plan)?)?;
+            let rows = self.rows(cx.engine()?, &plan)?;
+            cx.print(LISTING.render(&plan, &rows)?)?;
+            // The process ends here, and the kernel frees thousands of strings faster than one by one.
+            std::mem::forget(rows);
             return Ok(Exit::OK);
         };
         loop {
-            let text = self.render(cx.engine()?, &plan)?;
+            let text = LISTING.render(&plan, &self.rows(cx.engine()?, &plan)?)?;
             cx.print(format!("\x1b[2J\x1b[;H{text}"))?;
             std::thread::sleep(Duration::from_secs(seconds));
         }
@@ -131,11 +134,6 @@ impl PsArgs {
             columns.push_str(r"\t{{.Size}}");
         }
         Plan::new(self.format.as_deref(), &columns, !self.noheading)
-    }
-
-    fn render(&self, engine: &Engine, plan: &Plan) -> Result<String> {
-        let rows = self.rows(engine, plan)?;
-        LISTING.render(plan, &rows)
     }
 
     fn rows(&self, engine: &Engine, plan: &Plan) -> Result<Vec<Row>> {

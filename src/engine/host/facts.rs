@@ -1,5 +1,6 @@
 //! Gathers [`HostFacts`]: a handful of small reads, no more than a millisecond; devices only when they are wanted.
 
+use super::process::read_proc;
 use super::{apparmor, cgroup, limits};
 use crate::engine::spec::{CgroupManager, HostDevice, HostFacts, IdMapping};
 use crate::engine::{Error, Result};
@@ -26,7 +27,7 @@ pub struct Query<'a> {
 
 /// The facts config.json depends on.
 pub fn gather(query: &Query<'_>) -> HostFacts {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = read_proc("/proc/self/status").unwrap_or_default();
     let rootless = query.rootless.is_some();
     let cgroup = cgroup::facts(rootless, query.caller.0);
     let cgroup_manager = cgroup::manager(query.cgroup_manager, &cgroup, rootless, query.user_bus);
@@ -44,8 +45,7 @@ pub fn gather(query: &Query<'_>) -> HostFacts {
         bounding: capability_set(&status, "CapBnd"),
         apparmor: apparmor::facts(rootless),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
-        no_mqueue: !fs::read_to_string("/proc/filesystems")
-            .is_ok_and(|t| t.lines().any(|l| l.ends_with("\tmqueue"))),
+        no_mqueue: !read_proc("/proc/filesystems").is_ok_and(|t| t.lines().any(|l| l.ends_with("\tmqueue"))),
         shared_mqueue: Path::new("/dev/mqueue").is_dir(),
         arch: std::env::consts::ARCH.to_owned(),
         kernel: kernel(),
@@ -67,12 +67,12 @@ fn capability_set(status: &str, field: &str) -> u64 {
 }
 
 fn in_first_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map = read_proc("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 fn kernel() -> (u32, u32) {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = read_proc("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

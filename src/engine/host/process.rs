@@ -6,23 +6,32 @@
 use crate::engine::{Error, ErrorKind, Result};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::fs;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+/// Reads a file of /proc. Those have no size to go by, so that reading them in the usual way takes a handful of calls for a
+/// line.
+pub fn read_proc(path: impl AsRef<Path>) -> std::io::Result<String> {
+    let mut text = String::with_capacity(4096);
+    fs::File::open(path)?.take(1 << 20).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// This boot's ID (`/proc/sys/kernel/random/boot_id`); empty if /proc does not tell.
 pub fn boot_id() -> &'static str {
     static ID: OnceLock<String> = OnceLock::new();
     ID.get_or_init(|| {
-        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let text = read_proc("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         text.trim().to_owned()
     })
 }
 
 /// Start time of a living process in clock ticks since boot; `None` if there is no such process or it is a zombie.
 pub fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = read_proc(format!("/proc/{pid}/stat")).ok()?;
     parse_stat(&stat).filter(|(state, _)| !matches!(state, 'Z' | 'X')).map(|(_, start)| start)
 }
 

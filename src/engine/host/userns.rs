@@ -89,7 +89,7 @@ fn kept(request: &Request<'_>, maps: &IdMappings) -> Option<u32> {
     let (pid, start) = text.trim().split_once(' ')?;
     let (pid, start) = (pid.parse().ok()?, start.parse().ok()?);
     let same = |file: &str, wanted: &[IdMapping]| {
-        fs::read_to_string(format!("/proc/{pid}/{file}")).is_ok_and(|text| parse_map(&text) == wanted)
+        process::read_proc(format!("/proc/{pid}/{file}")).is_ok_and(|text| parse_map(&text) == wanted)
     };
     (process::alive(pid, start) && same("uid_map", &maps.uids) && same("gid_map", &maps.gids)).then_some(pid)
 }
@@ -265,11 +265,10 @@ fn pipe() -> Result<(File, File)> {
 
 /// The caller as root, then their subordinate IDs in file order from 1 on.
 fn wanted_maps(request: &Request<'_>) -> Result<IdMappings> {
-    let name = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(request.uid))
-        .ok()
-        .flatten()
-        .map_or_else(|| request.uid.to_string(), |user| user.name);
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let name = local_name(&read("/etc/passwd"), request.uid)
+        .or_else(|| nix::unistd::User::from_uid(request.uid.into()).ok().flatten().map(|user| user.name))
+        .unwrap_or_else(|| request.uid.to_string());
     let uids = subordinate_ranges(&read("/etc/subuid"), &name, request.uid);
     let gids = subordinate_ranges(&read("/etc/subgid"), &name, request.uid);
     if (uids.is_empty() || gids.is_empty()) && !request.allow_single_id {
@@ -281,6 +280,16 @@ fn wanted_maps(request: &Request<'_>) -> Result<IdMappings> {
     }
     let (uids, gids) = if uids.is_empty() || gids.is_empty() { (vec![], vec![]) } else { (uids, gids) };
     Ok(IdMappings { uids: stacked(request.uid, &uids), gids: stacked(request.gid, &gids) })
+}
+
+/// The user's name in passwd(5). Most are there, and looking for them with libc's help takes ten times as many calls.
+fn local_name(passwd: &str, uid: u32) -> Option<String> {
+    let row = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, id) = (fields.next()?, fields.nth(1)?);
+        (!name.is_empty() && id.parse() == Ok(uid)).then(|| name.to_owned())
+    };
+    passwd.lines().find_map(row)
 }
 
 fn stacked(own: u32, ranges: &[(u32, u32)]) -> Vec<IdMapping> {
@@ -327,6 +336,13 @@ mod tests {
             "root:1:2\nada:100000:65536\n# ada:9:9\n1000:300000:10\nada:x:1\nada:5:0\nada:4294967295:2\n";
         assert_eq!(subordinate_ranges(text, "ada", 1000), [(100_000, 65_536), (300_000, 10)]);
         assert!(subordinate_ranges(text, "bob", 1001).is_empty());
+    }
+
+    #[test]
+    fn names_are_looked_up_in_passwd() {
+        let text = "root:x:0:0::/root:/bin/sh\n# ada:x:7\n:x:9:\nada:x:1000:1000:Ada:/home/ada:/bin/sh\nada2:x:1000:\n+::::\n";
+        assert_eq!(local_name(text, 1000).as_deref(), Some("ada"));
+        assert_eq!((local_name(text, 9), local_name(text, 1)), (None, None));
     }
 
     #[test]

@@ -29,10 +29,9 @@ pub use record::{ContainerState, Head, Record, Status};
 
 use crate::engine::spec::ContainerSpec;
 use crate::engine::{Error, ErrorKind, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -178,9 +177,7 @@ impl State {
         for (parent, ephemeral) in [(self.persistent(), false), (self.ephemeral(), true)] {
             let Some(directory) = open_directory(&parent)? else { continue };
             for id in ids_in(&parent)? {
-                name.clear();
-                name.push_str(&id);
-                name.push_str("/state.json");
+                state_file(&id, &mut name);
                 match read_at(&directory, Path::new(&name), &mut bytes) {
                     Ok(true) => {}
                     Ok(false) => {
@@ -189,7 +186,9 @@ impl State {
                     }
                     Err(e) => return Err(Error::io("read", parent.join(&name), e)),
                 }
-                let dir = parent.join(&id);
+                let mut dir = PathBuf::with_capacity(parent.as_os_str().len() + 1 + id.len());
+                dir.push(&parent);
+                dir.push(&id);
                 records.push(Record::parse(self, id, dir, ephemeral, &bytes, &world)?);
             }
         }
@@ -201,9 +200,12 @@ impl State {
     /// is held).
     pub fn unfinished(&self) -> Result<Vec<String>> {
         let mut found = Vec::new();
+        let mut name = String::new();
         for parent in [self.persistent(), self.ephemeral()] {
+            let Some(directory) = open_directory(&parent)? else { continue };
             for id in ids_in(&parent)? {
-                if !parent.join(&id).join("state.json").exists() {
+                state_file(&id, &mut name);
+                if rustix::fs::accessat(&directory, &name, Access::EXISTS, AtFlags::empty()).is_err() {
                     found.push(id);
                 }
             }
@@ -222,6 +224,13 @@ impl State {
 /// Docker's phrase, which scripts match.
 pub(crate) fn no_such_container(name: &str) -> Error {
     Error::not_found(format!("No such container: {name}"))
+}
+
+/// Makes `name` the path of a container's `state.json` from the directory of its record's parent.
+fn state_file(id: &str, name: &mut String) {
+    name.clear();
+    name.push_str(id);
+    name.push_str("/state.json");
 }
 
 /// The entries of `dir` that look like container IDs; a missing directory is empty.
@@ -256,7 +265,7 @@ fn make_dirs(dir: &Path) -> Result<()> {
 }
 
 /// No record comes near; whoever made one this long meant harm.
-const LONGEST_FILE: u64 = 16 << 20;
+const LONGEST_FILE: usize = 16 << 20;
 
 /// The file's bytes, `None` when it does not exist.
 fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
@@ -268,14 +277,21 @@ fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
 /// Replaces `bytes` by a file's, `path` being seen from `directory`; `false` when it does not exist.
 fn read_at(directory: impl AsFd, path: &Path, bytes: &mut Vec<u8>) -> std::io::Result<bool> {
     bytes.clear();
-    bytes.reserve(2048);
     let file = match rustix::fs::openat(directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(file) => fs::File::from(file),
+        Ok(file) => file,
         Err(rustix::io::Errno::NOENT) => return Ok(false),
         Err(e) => return Err(e.into()),
     };
-    // Through `take`, as a file by itself is first asked for its size: two more system calls for each of many.
-    file.take(LONGEST_FILE).read_to_end(bytes)?;
+    // Less than there was room for is the end of a file: nobody is asked for its size, or for more, once for each of
+    // many.
+    while bytes.len() == bytes.capacity() || bytes.is_empty() {
+        bytes.reserve(2048);
+        let read =
+            rustix::io::retry_on_intr(|| rustix::io::read(&file, rustix::buffer::spare_capacity(bytes)))?;
+        if read == 0 || bytes.len() > LONGEST_FILE {
+            break;
+        }
+    }
     Ok(true)
 }
 

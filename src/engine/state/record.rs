@@ -135,6 +135,7 @@ pub struct ContainerState {
     #[serde(skip_serializing_if = "is_default")]
     pub cgroup_path: String,
     /// Its networks, addresses and ports.
+    #[serde(skip_serializing_if = "is_default")]
     pub network: NetworkState,
 }
 
