@@ -585,6 +585,23 @@ fn a_reader_settles_what_a_dead_writer_left() {
 }
 
 #[test]
+fn what_a_front_end_leaves_of_a_container_is_swept() {
+    let sandbox = require!(Sandbox::root());
+    let store = open(&sandbox, "overlay");
+    let image = make_image(&store, "localhost/lab/made:1", 1);
+    let container = store.create_container(container(&image.id, true)).unwrap();
+    let trash = store.delete_container(&container.id).unwrap().unwrap();
+    let staging = sandbox.path("root/overlay/staging");
+    store.sweep_trash();
+    assert_eq!(fs::read_dir(&staging).unwrap().count(), 1, "it is somebody's");
+    trash.leave();
+    assert_eq!(fs::read_dir(&staging).unwrap().count(), 1);
+    store.sweep_trash();
+    assert_eq!(fs::read_dir(&staging).unwrap().count(), 0);
+    assert!(store.delete_container(&container.id).unwrap().is_none());
+}
+
+#[test]
 fn every_driver_shows_the_same_files() {
     let mut seen = Vec::new();
     let fuse = program("fuse-overlayfs").map(|p| format!("overlay.mount_program={}", p.display()));

@@ -56,5 +56,7 @@ pub fn run(cx: &Context, args: CleanupArgs) -> Result<Exit> {
             }
         }
     }
+    // A front end that was faster leaves us the files of a `--rm` container.
+    engine.store.sweep_trash();
     Ok(if failed { Exit::FAILED } else { Exit::OK })
 }

@@ -1,7 +1,7 @@
 //! `container cleanup`: what conmon runs when a container has ended, and what an attached front end does itself as soon
 //! as it sees the end. Whoever has the lock first does the work; the other finds nothing to do.
 
-use super::remove::{finish, purge};
+use super::remove::{Emptied, finish, purge};
 use super::settle::{idle_status, settle};
 use super::start::{StartOptions, start_locked};
 use crate::engine::state::{Record, Status};
@@ -17,7 +17,7 @@ const STABLE: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 /// Cleans up after a container that has ended; a running one is left alone. A `--rm` container is removed, one with a
 /// restart policy is started again after its delay (this call then lasts as long).
 pub fn cleanup(engine: &Engine, id: &str) -> Result<()> {
-    if let Some(delay) = end(engine, id)? {
+    if let Some(delay) = end(engine, id, Emptied::Here)? {
         std::thread::sleep(delay);
         restart(engine, id)?;
     }
@@ -31,12 +31,12 @@ pub fn end_of_run(engine: &Engine, id: &str) -> Result<()> {
         Ok(record) if restarts(&record) => Ok(()),
         Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
         // Not found may mean that somebody is removing it right now: the lock tells when that is done.
-        _ => end(engine, id).map(drop),
+        _ => end(engine, id, Emptied::ByExitCommand).map(drop),
     }
 }
 
 /// Settles; the delay after which the policy wants a restart.
-fn end(engine: &Engine, id: &str) -> Result<Option<Duration>> {
+fn end(engine: &Engine, id: &str, emptied: Emptied) -> Result<Option<Duration>> {
     let locked = match engine.state.lock(id) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         other => other?,
@@ -51,7 +51,7 @@ fn end(engine: &Engine, id: &str) -> Result<Option<Duration>> {
     }
     if record.ephemeral {
         if record.state.started_before {
-            purge(engine, locked, &record, true)?;
+            purge(engine, locked, &record, true, emptied)?;
         }
         return Ok(None);
     }

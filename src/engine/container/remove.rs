@@ -4,6 +4,7 @@ use super::settle::{exit_file, settle, undo_start};
 use super::stop::{StopOptions, stop};
 use super::volumes;
 use crate::engine::state::{ContainerState, Locked, Record};
+use crate::engine::store::Trash;
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use std::fs;
 use std::path::PathBuf;
@@ -58,7 +59,7 @@ fn remove_tree(
             continue;
         }
         if !record.state.status.is_live() {
-            purge(engine, locked, &record, options.volumes)?;
+            purge(engine, locked, &record, options.volumes, Emptied::Here)?;
             removed.push(id.to_owned());
             return Ok(());
         }
@@ -79,8 +80,24 @@ fn remove_tree(
     Err(Error::new(ErrorKind::InUse, format!("container {id} is started again and again")))
 }
 
+/// Who empties the trash of a removed container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Emptied {
+    /// Who removes it.
+    Here,
+    /// The exit command, which has nothing else to do. It follows if conmon has left an exit file; should it die, the
+    /// next command does it.
+    ByExitCommand,
+}
+
 /// Removes a settled container that does not run.
-pub(super) fn purge(engine: &Engine, locked: Locked, record: &Record, with_volumes: bool) -> Result<()> {
+pub(super) fn purge(
+    engine: &Engine,
+    locked: Locked,
+    record: &Record,
+    with_volumes: bool,
+    emptied: Emptied,
+) -> Result<()> {
     let spec = record.spec()?;
     let volumes = if with_volumes || spec.remove { volumes::anonymous(spec) } else { Vec::new() };
     let image = spec.remove_image.then(|| spec.image.id.clone()).filter(|id| !id.is_empty());
@@ -89,11 +106,16 @@ pub(super) fn purge(engine: &Engine, locked: Locked, record: &Record, with_volum
     let mut locked = locked;
     locked.retire()?;
     crate::failpoint!("rm.after-state");
-    if !rootfs {
-        delete_from_store(engine, locked.id())?;
-    }
+    let trash = if rootfs { None } else { delete_from_store(engine, locked.id())? };
     crate::failpoint!("rm.after-store");
     let exit = exit_file(engine, locked.id());
+    if let Some(trash) = trash
+        && emptied == Emptied::ByExitCommand
+        && exit.path().exists()
+    {
+        // Before the lock goes, for which the exit command may be waiting.
+        trash.leave();
+    }
     locked.discard()?;
     exit.release()?;
     for volume in volumes {
@@ -129,9 +151,9 @@ pub(super) fn finish(engine: &Engine, mut locked: Locked) -> Result<()> {
     Ok(())
 }
 
-fn delete_from_store(engine: &Engine, id: &str) -> Result<()> {
+fn delete_from_store(engine: &Engine, id: &str) -> Result<Option<Trash>> {
     match engine.store.delete_container(id) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         other => other.with_context(|| format!("remove the layer of container {id}")),
     }
 }

@@ -8,7 +8,7 @@ use super::layers::{Layers, check_id};
 use super::overlay::NewDir;
 use super::pending::{Note, Pending};
 use super::record::{MOUNT_LABEL_FLAG, MOUNT_OPTS_FLAG, PROCESS_LABEL_FLAG, VOLATILE_FLAG};
-use super::{ContainerRecord, LayerRecord, Location, NewContainer, Store};
+use super::{ContainerRecord, LayerRecord, Location, NewContainer, Store, Trash};
 use crate::engine::host::atomic::Durability;
 use crate::engine::host::lock::FileLock;
 use crate::engine::host::random;
@@ -139,12 +139,13 @@ impl Store {
         containers.save(location, &records)
     }
 
-    /// Deletes a container with its layer (unmounted by force) and directories. No error if it is gone already.
-    pub fn delete_container(&self, id: &str) -> Result<()> {
+    /// Deletes a container with its layer (unmounted by force) and directories. What is left are files that nobody sees
+    /// any more; dropping the trash removes them. No error if it is gone already.
+    pub fn delete_container(&self, id: &str) -> Result<Option<Trash>> {
         check_id(id)?;
         let mut layers = Layers::lock(self)?;
         let Some(container) = file::found(self.container(id))? else {
-            return self.remove_container_dirs(id);
+            return self.remove_container_dirs(id).map(|()| None);
         };
         let pending = Pending::Removal { id: id.to_owned(), layer: container.layer.clone() };
         let note = Note::write(self, &pending)?;
@@ -154,9 +155,7 @@ impl Store {
         self.forget_container(id)?;
         failpoint!("rm.container-forgotten");
         note.done();
-        drop(layers);
-        drop(trash);
-        Ok(())
+        Ok(Some(trash))
     }
 
     /// Removes the record alone; no error if there is none. The caller holds the layers' lock.

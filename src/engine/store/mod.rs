@@ -37,7 +37,7 @@ mod view;
 pub use changes::LeaveOut;
 pub use content::LayerPaths;
 pub use record::{ContainerRecord, ImageRecord, LayerCompression, LayerRecord, Location};
-pub use staging::StagedLayer;
+pub use staging::{StagedLayer, Trash};
 pub use table::Table;
 pub use view::View;
 

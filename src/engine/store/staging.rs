@@ -150,8 +150,8 @@ impl Store {
         self.sweep_trash();
     }
 
-    /// Removes what somebody died before removing.
-    pub(super) fn sweep_trash(&self) {
+    /// Removes what somebody left or died before removing.
+    pub fn sweep_trash(&self) {
         let Ok(entries) = fs::read_dir(self.layout.home.join("staging")) else { return };
         for entry in entries.flatten() {
             if !entry.file_name().as_encoded_bytes().starts_with(TRASH_PREFIX.as_bytes()) {
@@ -165,14 +165,20 @@ impl Store {
 }
 
 /// A place for what is being deleted: `overlay/staging/<random>`, which every generation of podman empties too. Its
-/// content is removed when it is dropped, after the locks.
+/// content is removed when it is dropped, which is best after the locks.
 #[derive(Debug)]
-pub(super) struct Trash {
+pub struct Trash {
     pub(super) path: PathBuf,
+    left: bool,
     _lock: FileLock,
 }
 
 impl Trash {
+    /// Leaves the content to whoever calls [`Store::sweep_trash`] next.
+    pub fn leave(mut self) {
+        self.left = true;
+    }
+
     pub(super) fn new(store: &Store) -> Result<Self> {
         let base = store.layout.home.join("staging");
         let path = base.join(format!("{TRASH_PREFIX}{}", super::random_name()?));
@@ -185,12 +191,15 @@ impl Trash {
             Err(e) => return Err(Error::io("mkdir", &path, e)),
         }
         let lock = FileLock::exclusive(&path.join(TRASH_LOCK))?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, left: false, _lock: lock })
     }
 }
 
 impl Drop for Trash {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         if let Err(e) = file::remove_tree(&self.path) {
             tracing::debug!("{e}");
         }
