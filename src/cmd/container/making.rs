@@ -3,7 +3,7 @@
 use crate::cmd::flags::{CreateFlags, RunFlags};
 use crate::cmd::image::progress::Pulling;
 use crate::cmd::{Context, user_files};
-use crate::engine::container::{CreateRequest, create};
+use crate::engine::container::{CreateRequest, anticipate, create};
 use crate::engine::image::{PullPolicy, PullRequest, pull};
 use crate::engine::spec::ContainerSpec;
 use crate::engine::{Engine, Error, Result};
@@ -30,6 +30,9 @@ pub fn spec(
 /// Obtains the image, makes the container, which `starts` at once or not, writes the ID file; returns the ID.
 pub fn make(cx: &Context, flags: &CreateFlags, mut spec: ContainerSpec, starts: bool) -> Result<String> {
     let engine = cx.engine()?;
+    if starts {
+        anticipate(engine, &spec);
+    }
     let id_file = flags.life.cidfile.as_deref().map(IdFile::claim).transpose()?;
     if spec.image.rootfs.is_none() {
         obtain(engine, flags, &mut spec)?;

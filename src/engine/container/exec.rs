@@ -7,6 +7,7 @@
 use super::attach::{Attached, Gate, Pipes, state_error};
 use super::exec_process::{Wanted, derive};
 use super::scope;
+use super::start::anticipate;
 use crate::engine::conmon::{self, ExecChild, ExecConmon, ExecLaunch, ExecPipes, Preserved, RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::drain::Drain;
@@ -106,6 +107,7 @@ pub fn exec(engine: &Engine, id: &str, options: &ExecOptions) -> Result<Session>
         };
         return Err(state_error(&record, what));
     }
+    anticipate(engine, record.spec()?);
     let run_dir = RunDir::new(engine.state.run_dir(id));
     sweep(&run_dir);
     let process = process(&run_dir, &record, options)?;

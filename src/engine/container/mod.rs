@@ -50,6 +50,6 @@ pub use pause::{pause, unpause};
 pub use prune::prune;
 pub use remove::{RemoveOptions, remove};
 pub use restart::restart;
-pub use start::{StartOptions, start};
+pub use start::{StartOptions, anticipate, start};
 pub use stop::{StopOptions, kill, stop};
 pub use wait::{Condition, wait};

@@ -9,6 +9,7 @@ use super::stop::gone;
 use super::{network, prepare, scope, seccomp_cache};
 use crate::engine::conmon::{self, Launch, Launched, LogTarget, Preserved, RunDir, Runtime, Waited, launch};
 use crate::engine::host::atomic::{self, Durability};
+use crate::engine::host::cgroup;
 use crate::engine::host::process::{self, PidFd};
 use crate::engine::spec::ContainerSpec;
 use crate::engine::state::{ContainerState, Locked, Record, Status};
@@ -31,6 +32,15 @@ pub struct StartOptions<'a> {
     pub stdio: Option<[BorrowedFd<'a>; 3]>,
     /// Nobody will attach stdin, so it stays open when a client goes away (`-di`).
     pub detached: bool,
+}
+
+/// Begins what the runtime is going to wait for and what needs no container: to be called by front ends as soon as it is
+/// clear that one of this spec is going to be made and started.
+pub fn anticipate(engine: &Engine, spec: &ContainerSpec) {
+    // "split" moves all processes that are where we are.
+    if !engine.rootless() && !matches!(spec.cgroups.as_str(), "split" | "disabled") {
+        cgroup::anticipate_join();
+    }
 }
 
 /// Called when the process exists and before it runs: the moment to attach without losing output.
@@ -96,6 +106,7 @@ fn run(
 ) -> Result<()> {
     let id = locked.id();
     let spec = record.spec()?.clone();
+    anticipate(engine, &spec);
     let run_dir = make_run_dir(engine, id)?;
     crate::failpoint!("start.after-run-dir");
     let mut runtime = Runtime::find(&engine.config, &spec.runtime)?;

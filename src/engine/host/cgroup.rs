@@ -1,9 +1,12 @@
 //! How cgroups are mounted here and what we may do with them (cgroups(7)).
 
+use super::process::read_proc;
 use crate::engine::spec::{CgroupFacts, CgroupManager, CgroupMode};
 use crate::engine::{Error, Result};
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -11,7 +14,7 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// The cgroups a container of this process can have. `caller_uid`: whose systemd instance delegates, when `rootless`.
 pub fn facts(rootless: bool, caller_uid: u32) -> CgroupFacts {
     let mode = mode(Path::new(ROOT));
-    let own_text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own_text = read_proc("/proc/self/cgroup").unwrap_or_default();
     match mode {
         CgroupMode::None => CgroupFacts::default(),
         CgroupMode::V2 => v2(&own_text, rootless, caller_uid),
@@ -86,6 +89,45 @@ pub fn move_aside(own: &str, name: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Begins to wait, beside what this process does, for what a process that joins a cgroup has to wait for. Once in the life
+/// of this process, as root, when an OCI runtime is going to be called.
+///
+/// To move a process the kernel takes a lock that every fork and exit reads (`cgroup_threadgroup_rwsem`), which costs a
+/// grace period of RCU, 10 ms or more, unless somebody took it a moment ago. A copy of this process takes it by moving itself
+/// to where it is: by the time the runtime moves the container's, the period is over. Nothing depends on its success. A
+/// copy, because who is moved elsewhere meanwhile would move itself back.
+pub fn anticipate_join() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let Some(path) = own_procs().and_then(|path| CString::new(path.into_os_string().into_vec()).ok())
+        else {
+            return;
+        };
+        // SAFETY: the child makes system calls only and leaves by _exit(2): no lock, no allocation, no destructor of
+        // this process is touched, so it does not matter in which state other threads would have left them. It closes
+        // its own copies of all descriptors first, so that no lock and no pipe is held by it.
+        unsafe {
+            if libc::fork() == 0 {
+                libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
+                let procs = libc::open(path.as_ptr(), libc::O_WRONLY);
+                libc::write(procs, c"0".as_ptr().cast(), 1);
+                libc::_exit(0);
+            }
+        }
+    });
+}
+
+/// `cgroup.procs` of a cgroup this process is in.
+fn own_procs() -> Option<PathBuf> {
+    let text = read_proc("/proc/self/cgroup").ok()?;
+    let of = |(_, controllers, path): (&str, &str, &str)| {
+        let hierarchy = Path::new(ROOT).join(controllers.trim_start_matches("name="));
+        let procs = hierarchy.join(path.trim_start_matches('/')).join("cgroup.procs");
+        procs.exists().then_some(procs)
+    };
+    rows(&text).find_map(of)
 }
 
 fn mode(root: &Path) -> CgroupMode {
