@@ -8,7 +8,7 @@
 #![allow(clippy::print_stdout, reason = "this is how a build script talks to cargo")]
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const TEXT: &str = "src/engine/image/hello.txt";
 
@@ -29,6 +29,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     std::fs::write(out.join("hello"), program)?;
+    link_unwinder(&out)
+}
+
+/// Has the unwinder, which only backtraces need, linked into the program instead of loaded at every start: besides the
+/// work for the loader, libgcc_s.so asks the processor a dozen times what it can, each of which takes microseconds in a
+/// virtual machine. The standard library names libgcc_s; a linker script of that name, found first, leads to the archive.
+fn link_unwinder(out: &Path) -> Result<(), Box<dyn Error>> {
+    if std::env::var("CARGO_CFG_TARGET_ENV")? == "gnu" {
+        std::fs::write(out.join("libgcc_s.so"), "INPUT(-lgcc_eh)\n")?;
+        println!("cargo:rustc-link-search=native={}", out.display());
+    }
     Ok(())
 }
 
