@@ -43,3 +43,4 @@ mod store;
 mod streams;
 mod systemd;
 mod tree;
+mod volumes;

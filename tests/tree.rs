@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["error", "digest", "spec", "config", "host"]),
     ("state", &["error", "digest", "spec", "config", "host"]),
     ("registry", &["error", "digest", "spec", "config", "host"]),
+    ("volume", &["error", "moment", "config", "host"]),
     ("network", &["error", "moment", "digest", "spec", "config", "host"]),
     ("conmon", &["error", "digest", "spec", "config", "host"]),
     ("transport", &["error", "digest", "spec", "config", "host", "store", "registry"]),
@@ -40,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "container",
         &[
             "error", "moment", "digest", "spec", "config", "host", "store", "registry", "state", "oci",
-            "conmon", "network", "image", "Engine",
+            "conmon", "network", "volume", "image", "Engine",
         ],
     ),
     // The command line's formats know nothing of what they print.

@@ -20,6 +20,7 @@ pub mod suggest;
 pub mod switches;
 pub mod system;
 pub mod user_files;
+pub mod volume;
 
 pub use context::Context;
 
@@ -103,6 +104,9 @@ enum Command {
     Unshare(Later<system::unshare::UnshareArgs>),
     Untag(Later<image::untag::UntagArgs>),
     Version(Later<system::version::VersionArgs>),
+    /// Work with volumes
+    #[command(subcommand)]
+    Volume(volume::VolumeCommand),
     Kill(Later<container::kill::KillArgs>),
     Restart(Later<container::restart::RestartArgs>),
     Rm(Later<container::rm::RmArgs>),
@@ -141,6 +145,7 @@ impl Command {
             Self::Unshare(args) => system::unshare::run(cx, args.0),
             Self::Untag(args) => image::untag::run(cx, args.0),
             Self::Version(args) => system::version::run(cx, args.0),
+            Self::Volume(command) => command.run(cx),
             Self::Kill(args) => container::kill::run(cx, args.0),
             Self::Restart(args) => container::restart::run(cx, args.0),
             Self::Rm(args) => container::rm::run(cx, args.0),

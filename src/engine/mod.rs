@@ -20,6 +20,7 @@ pub mod spec;
 pub mod state;
 pub mod store;
 pub mod transport;
+pub mod volume;
 
 pub use digest::Digest;
 pub use error::{Context, Error, ErrorKind, Result};

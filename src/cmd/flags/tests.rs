@@ -194,13 +194,12 @@ fn entrypoints() {
 #[test]
 fn later_machinery_is_refused_in_one_sentence() {
     for words in [
-        "-v name:/x y",
         "--secret s x",
         "--pod p x",
         "--health-cmd true x",
         "--gpus all x",
         "--device vendor.com/class=name x",
-        "--volumes-from c x",
+        "--volume-driver nfs x",
         "--requires a x",
         "--mount type=image,src=a,dst=/b x",
         "--storage-opt size=1G x",
@@ -379,19 +378,19 @@ fn containers_conf_says_what_flags_are_when_they_are_not_given() {
         format!("{} | {} | {switches}", mounts.join(" "), devices.join(" "))
     };
     for (words, expected) in [
-        ("x", "/conf/v:/v /conf/m:/m | /dev/conf | yyyy"),
+        ("x", "/conf/v:/v named:/n /conf/m:/m | /dev/conf | yyyy"),
         (
             "--init=false --read-only=false --privileged=false --env-host=false x",
-            "/conf/v:/v /conf/m:/m | /dev/conf | nnnn",
+            "/conf/v:/v named:/n /conf/m:/m | /dev/conf | nnnn",
         ),
         // As podman: volumes are replaced, mounts and devices are not.
         ("-v /a:/b x", "/a:/b /conf/m:/m | /dev/conf | yyyy"),
-        ("--mount type=bind,src=/a,dst=/b x", "/a:/b /conf/v:/v /conf/m:/m | /dev/conf | yyyy"),
-        ("--device /dev/zero x", "/conf/v:/v /conf/m:/m | /dev/conf /dev/zero | yyyy"),
+        ("--mount type=bind,src=/a,dst=/b x", "/a:/b /conf/v:/v named:/n /conf/m:/m | /dev/conf | yyyy"),
+        ("--device /dev/zero x", "/conf/v:/v named:/n /conf/m:/m | /dev/conf /dev/zero | yyyy"),
         // What is mounted by hand wins.
         ("-v /a:/m x", "/a:/m | /dev/conf | yyyy"),
-        ("--mount type=bind,src=/a,dst=/v x", "/a:/v /conf/m:/m | /dev/conf | yyyy"),
-        ("--tmpfs /v x", ":/v /conf/m:/m | /dev/conf | yyyy"),
+        ("--mount type=bind,src=/a,dst=/v x", "/a:/v named:/n /conf/m:/m | /dev/conf | yyyy"),
+        ("--tmpfs /v x", ":/v named:/n /conf/m:/m | /dev/conf | yyyy"),
     ] {
         assert_eq!(shown(words), expected, "{words}");
     }

@@ -2,7 +2,7 @@
 
 use crate::cmd::format::listing::unescape;
 use crate::cmd::format::template::{self, List, Template, Value};
-use crate::cmd::{Context, Exit, container, image, network};
+use crate::cmd::{Context, Exit, container, image, network, volume};
 use crate::engine::{Error, Result};
 use clap::{Args, ValueEnum};
 use std::rc::Rc;
@@ -44,8 +44,8 @@ enum Kind {
 
 /// Inspects.
 pub fn run(cx: &Context, args: InspectArgs) -> Result<Exit> {
-    if matches!(args.kind, Kind::Volume | Kind::Pod) {
-        return Err(Error::unsupported("only containers, images and networks can be inspected yet"));
+    if args.kind == Kind::Pod {
+        return Err(Error::unsupported("only containers, images, volumes and networks can be inspected yet"));
     }
     let engine = cx.engine()?;
     let names = match args.latest {
@@ -68,10 +68,16 @@ pub fn run(cx: &Context, args: InspectArgs) -> Result<Exit> {
         {
             return Ok(found);
         }
+        if matches!(args.kind, Kind::All | Kind::Volume)
+            && let Some(found) = volume::inspect::inspect(engine, name)?
+        {
+            return Ok(found);
+        }
         Err(Error::not_found(match args.kind {
             Kind::Container => format!("no such container: {name}"),
             Kind::Image => format!("no such image: {name}"),
             Kind::Network => format!("network {name} not found"),
+            Kind::Volume => format!("no such volume: {name}"),
             _ => format!("no such object: {name}"),
         }))
     })

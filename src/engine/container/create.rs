@@ -37,6 +37,7 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
     }
     absolutize(engine, &mut spec);
     // A source that is not there is told before anything is made.
+    volumes::inherit(engine, &mut spec)?;
     for mount in spec.mounts.iter().filter(|m| m.kind == MountKind::Bind) {
         prepare::bind_source(engine, mount)?;
     }
@@ -157,7 +158,7 @@ fn build(
     created: jiff::Timestamp,
     host: &HostFacts,
 ) -> Result<()> {
-    volumes::make_anonymous(engine, spec)?;
+    volumes::make(engine, locked.id(), spec)?;
     crate::failpoint!("create.after-volumes");
     for owner in namespaces::owners(spec) {
         remove::note_user(&engine.state.lock(&owner)?, locked.id())?;

@@ -34,6 +34,7 @@ mod settle;
 pub mod start;
 pub mod stop;
 mod system_files;
+mod volume_files;
 mod volumes;
 pub mod wait;
 
@@ -52,4 +53,6 @@ pub use remove::{RemoveOptions, remove};
 pub use restart::restart;
 pub use start::{StartOptions, anticipate, start};
 pub use stop::{StopOptions, kill, stop};
+pub use volume_files::{export_volume, import_volume};
+pub use volumes::{VolumeUser, volume_users};
 pub use wait::{Condition, wait};

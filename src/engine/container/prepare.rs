@@ -17,7 +17,7 @@ use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
 use std::fs;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// What the start goes on with.
@@ -275,9 +275,8 @@ fn mount_sources(
     for mount in &spec.mounts {
         match mount.kind {
             MountKind::Volume => {
-                let data = volumes::data_dir(engine, &mount.source);
-                fill(engine, root, mount)?;
-                resolved.sources.insert(mount.target.clone(), data);
+                let source = volumes::prepare(engine, &resolved.id, root, mount, fill)?;
+                resolved.sources.insert(mount.target.clone(), source);
             }
             MountKind::Bind => {
                 let source = bind_source(engine, mount)?;
@@ -329,35 +328,17 @@ pub(super) fn bind_source(engine: &Engine, mount: &MountSpec) -> Result<PathBuf>
     }
 }
 
-/// Fills a volume that is new: with what the image has at its place, once.
-fn fill(engine: &Engine, root: BorrowedFd<'_>, mount: &MountSpec) -> Result<()> {
-    let mark = volumes::copy_up_mark(engine, &mount.source);
-    if fs::symlink_metadata(&mark).is_err() {
-        return Ok(());
-    }
-    let data = volumes::data_dir(engine, &mount.source);
-    let open = |path: &Path| -> Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io("open", path, e))
-    };
-    let to = open(&data)?;
+/// Fills a volume with what the image has at its place.
+fn fill(root: BorrowedFd<'_>, target: &Path, data: &Path) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-    match rooted::open(root, Path::new(&mount.target), flags, Mode::empty()) {
-        Ok(from) => {
-            if !copy_up::is_empty(to.as_fd())? {
-                // An interrupted copy: nothing ran on it yet, so it is begun again.
-                drop(to);
-                fs::remove_dir_all(&data).map_err(|e| Error::io("remove", &data, e))?;
-                fs::create_dir(&data).map_err(|e| Error::io("mkdir", &data, e))?;
-                copy_up::copy_up(from.as_fd(), open(&data)?.as_fd())?;
-            } else {
-                copy_up::copy_up(from.as_fd(), to.as_fd())?;
-            }
-        }
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
-        Err(e) => return Err(Error::io("open the image's", &mount.target, e)),
-    }
-    fs::remove_file(&mark).map_err(|e| Error::io("unlink", &mark, e))
+    let from = match rooted::open(root, target, flags, Mode::empty()) {
+        Ok(from) => from,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(()),
+        Err(e) => return Err(Error::io("open the image's", target, e)),
+    };
+    let to = rustix::fs::open(data, flags | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Error::io("open", data, e))?;
+    copy_up::copy_up(from.as_fd(), to.as_fd())
 }
 
 /// The kinds of namespaces a container can lend.

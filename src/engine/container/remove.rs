@@ -100,6 +100,7 @@ pub(super) fn purge(
 ) -> Result<()> {
     let spec = record.spec()?;
     let volumes = if with_volumes || spec.remove { volumes::anonymous(spec) } else { Vec::new() };
+    let id = locked.id().to_owned();
     let image = spec.remove_image.then(|| spec.image.id.clone()).filter(|id| !id.is_empty());
     release_namespaces(engine, spec, locked.id());
     let rootfs = spec.image.rootfs.is_some();
@@ -119,7 +120,7 @@ pub(super) fn purge(
     locked.discard()?;
     exit.release()?;
     for volume in volumes {
-        volumes::remove(engine, &volume)?;
+        volumes::drop_anonymous(engine, &volume, &id)?;
     }
     if let Some(image) = image {
         // `--rmi`: another container of the image is reason enough to keep it.
@@ -145,7 +146,7 @@ pub(super) fn finish(engine: &Engine, mut locked: Locked) -> Result<()> {
     // to take volumes is not known any more, so others stay.
     for volume in spec.iter().flat_map(volumes::anonymous) {
         if spec.as_ref().is_some_and(|spec| spec.remove) || volumes::is_unused(engine, &volume) {
-            volumes::remove(engine, &volume)?;
+            volumes::drop_anonymous(engine, &volume, &id)?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 //! The order makes any interruption repairable: the exit is recorded first, then mounts and the runtime's state go,
 //! then the bundle directory, whose existence is the mark that something is left.
 
-use super::network;
+use super::{network, volumes};
 use crate::engine::conmon::{ExitFile, RunDir, Runtime};
 use crate::engine::host::mount;
 use crate::engine::host::process::{self, PidFd};
@@ -117,6 +117,7 @@ fn clear(engine: &Engine, id: &str, state: &ContainerState, ended: bool) -> Resu
     if let Err(e) = disconnected {
         tracing::warn!("take container {id} off its networks: {e}");
     }
+    volumes::release(engine, id)?;
     remove_run_dir(engine, id)
 }
 

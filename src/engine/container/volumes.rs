@@ -1,27 +1,79 @@
-//! Anonymous volumes: directories of their own, named by 64 hex digits, which live as long as their container wants.
+//! What containers do with volumes: making them, taking those of others, giving them back.
 //!
-//! `<volumes>/<name>/_data` is mounted; while `<volumes>/<name>/copy-up` exists nobody has filled it yet from the image.
+//! Anonymous volumes belong to the container they were made for, and to those that took them with `--volumes-from`: the
+//! last one that goes with `-v` or `--rm` takes them along.
 
-use crate::engine::host::random;
-use crate::engine::spec::{ContainerSpec, MountKind, MountSpec};
-use crate::engine::{Engine, Error, Result};
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use crate::engine::host::{random, rooted};
+use crate::engine::spec::{ContainerSpec, MountKind, MountSpec, VolumeOptions};
+use crate::engine::state::is_id;
+use crate::engine::volume::{LOCAL, NewVolume, Volumes};
+use crate::engine::{Context, Engine, Error, ErrorKind, Result};
+use rustix::fs::OFlags;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A volume's own directory.
-fn dir(engine: &Engine, name: &str) -> PathBuf {
-    engine.config.paths.volumes.join(name)
+/// A container that has a volume, running or not.
+#[derive(Clone, Debug)]
+pub struct VolumeUser {
+    /// Its ID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
 }
 
-/// What is mounted for the volume `name`.
-pub(super) fn data_dir(engine: &Engine, name: &str) -> PathBuf {
-    dir(engine, name).join("_data")
+/// The containers that have each volume, by its name. Volumes that none has are not there.
+///
+/// # Errors
+/// Our records cannot be read.
+pub fn volume_users(engine: &Engine) -> Result<BTreeMap<String, Vec<VolumeUser>>> {
+    let mut found: BTreeMap<String, Vec<VolumeUser>> = BTreeMap::new();
+    for record in engine.state.list()? {
+        let spec = match record.spec() {
+            // Removed while we looked.
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            spec => spec?,
+        };
+        for mount in spec.mounts.iter().filter(|m| m.kind == MountKind::Volume) {
+            let user = VolumeUser { id: record.id.clone(), name: record.name().to_owned() };
+            let users = found.entry(mount.source.clone()).or_default();
+            if users.last().is_none_or(|last| last.id != user.id) {
+                users.push(user);
+            }
+        }
+    }
+    Ok(found)
 }
 
-/// There while the volume waits to be filled from the image.
-pub(super) fn copy_up_mark(engine: &Engine, name: &str) -> PathBuf {
-    dir(engine, name).join("copy-up")
+/// `--volumes-from`: the binds and volumes of other containers, where nothing else is mounted.
+pub(super) fn inherit(engine: &Engine, spec: &mut ContainerSpec) -> Result<()> {
+    for word in spec.volumes_from.clone() {
+        let (name, options) = word.split_once(':').unwrap_or((&word, ""));
+        let id = super::resolve(engine, name)?;
+        let record = engine.state.load(&id)?;
+        let from = record.spec()?.mounts.iter();
+        for mount in from.filter(|m| matches!(m.kind, MountKind::Bind | MountKind::Volume)) {
+            if spec.mounts.iter().any(|m| m.target == mount.target) {
+                continue;
+            }
+            let mut mount = mount.clone();
+            for option in options.split(',').filter(|o| !o.is_empty()) {
+                match option {
+                    "ro" => mount.read_only = true,
+                    "rw" => mount.read_only = false,
+                    // Labels: the other container's are there already.
+                    "z" | "Z" => {}
+                    _ => {
+                        return Err(Error::invalid(format!(
+                            "invalid --volumes-from {word:?}: unknown option {option:?}"
+                        ))
+                        .with_hint("NAME[:ro|rw|z]"));
+                    }
+                }
+            }
+            spec.mounts.push(mount);
+        }
+    }
+    Ok(())
 }
 
 /// Names a volume for every mount that has none.
@@ -32,49 +84,106 @@ pub(super) fn name_anonymous(spec: &mut ContainerSpec) -> Result<()> {
     Ok(())
 }
 
-/// Makes the volumes of [`name_anonymous`].
-pub(super) fn make_anonymous(engine: &Engine, spec: &ContainerSpec) -> Result<()> {
-    for mount in spec.mounts.iter().filter(|m| is_anonymous(m)) {
-        make(engine, &mount.source, !mount.options.iter().any(|o| o == "nocopy"))?;
+/// Makes the volumes that are not there yet; notes that the container shares the anonymous ones of others.
+pub(super) fn make(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<()> {
+    let volumes = Volumes::open(&engine.config);
+    for mount in spec.mounts.iter().filter(|m| m.kind == MountKind::Volume) {
+        let VolumeOptions { driver, labels, options, no_create, .. } = &mount.volume;
+        if !matches!(driver.as_str(), "" | LOCAL) {
+            return Err(Error::unsupported(format!("volume driver {driver:?}: only {LOCAL} is supported")));
+        }
+        match volumes.get(&mount.source) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            found => {
+                if found?.anonymous {
+                    volumes.share(&mount.source, id)?;
+                }
+                continue;
+            }
+        }
+        if *no_create {
+            return Err(Error::not_found(format!("no such volume: {}", mount.source)));
+        }
+        let new = NewVolume {
+            name: mount.source.clone(),
+            labels: labels.clone(),
+            options: options.clone(),
+            anonymous: is_anonymous(mount),
+        };
+        match volumes.create(new) {
+            // Another container made it meanwhile.
+            Err(e) if e.kind() == ErrorKind::Conflict => {}
+            made => {
+                if made?.anonymous {
+                    volumes.share(&mount.source, id)?;
+                }
+            }
+        }
     }
     Ok(())
 }
 
-fn make(engine: &Engine, name: &str, fill: bool) -> Result<()> {
-    let data = data_dir(engine, name);
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o755);
-    builder.create(&data).map_err(|e| Error::io("mkdir", &data, e))?;
-    if fill {
-        let mark = copy_up_mark(engine, name);
-        fs::File::create(&mark).map_err(|e| Error::io("create", &mark, e))?;
-    }
-    Ok(())
-}
-
-/// The volumes that were made for this container alone.
+/// The volumes that go with their container, by name.
 pub(super) fn anonymous(spec: &ContainerSpec) -> Vec<String> {
     let volumes = spec.mounts.iter().filter(|m| is_anonymous(m));
     volumes.map(|m| m.source.clone()).collect()
 }
 
 fn is_anonymous(mount: &MountSpec) -> bool {
-    mount.kind == MountKind::Volume && crate::engine::state::is_id(&mount.source)
+    mount.kind == MountKind::Volume && is_id(&mount.source)
+}
+
+/// Removes an anonymous volume of a container, unless another one still has it. A volume that was only named like one
+/// stays.
+pub(super) fn drop_anonymous(engine: &Engine, name: &str, container: &str) -> Result<()> {
+    let volumes = Volumes::open(&engine.config);
+    match volumes.get(name) {
+        Ok(volume) if volume.anonymous => {}
+        Ok(_) => return Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    }
+    volumes.unshare(name, container)?;
+    if volumes.sharers(name).iter().any(|other| engine.state.exists(other)) {
+        return Ok(());
+    }
+    volumes.remove(name)
 }
 
 /// Whether no container has used it yet.
 pub(super) fn is_unused(engine: &Engine, name: &str) -> bool {
-    fs::symlink_metadata(copy_up_mark(engine, name)).is_ok()
+    Volumes::open(&engine.config).is_unused(name)
 }
 
-/// Removes a volume. The container's processes wrote into it, so it is walked without following links.
-pub(super) fn remove(engine: &Engine, name: &str) -> Result<()> {
-    remove_tree(&dir(engine, name))
-}
-
-fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
-        _ => Ok(()),
+/// A volume ready to be mounted: filled from the image's root `root` if it is new. Returns what to bind.
+pub(super) fn prepare(
+    engine: &Engine,
+    id: &str,
+    root: std::os::fd::BorrowedFd<'_>,
+    mount: &MountSpec,
+    copy: impl FnOnce(std::os::fd::BorrowedFd<'_>, &Path, &Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let volumes = Volumes::open(&engine.config);
+    let volume = volumes.get(&mount.source)?;
+    let source = volumes.acquire(&volume, id)?;
+    if !volume.is_mount() && !mount.options.iter().any(|o| o == "nocopy") && mount.volume.subpath.is_empty() {
+        volumes.fill_once(&volume.name, |data| copy(root, Path::new(&mount.target), data))?;
     }
+    if mount.volume.subpath.is_empty() {
+        return Ok(source);
+    }
+    // Whoever writes into the volume must not lead us out of it.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(&source, flags, rustix::fs::Mode::empty())
+        .map_err(|e| Error::io("open", &source, e))?;
+    let inner = Path::new(&mount.volume.subpath);
+    rooted::open_without_links(std::os::fd::AsFd::as_fd(&directory), inner, OFlags::PATH)
+        .map_err(|e| Error::io("open the volume's", inner, e))
+        .with_context(|| format!("volume {}", volume.name))?;
+    Ok(source.join(inner))
+}
+
+/// Gives back what [`prepare`] took.
+pub(super) fn release(engine: &Engine, id: &str) -> Result<()> {
+    Volumes::open(&engine.config).release_all(id)
 }

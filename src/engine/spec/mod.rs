@@ -20,7 +20,7 @@ pub use facts::{
     HostFacts, ImageConfig, LimitFacts,
 };
 pub use limits::{BlkioDevice, DeviceSpec, Resources, Rlimit};
-pub use mount::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel};
+pub use mount::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel, VolumeOptions};
 pub use namespace::{
     IdMapping, IdMappings, NamespaceMode, NamespacesSpec, UserNamespace, to_container, to_host,
 };
@@ -52,6 +52,8 @@ pub struct ContainerSpec {
     pub domainname: String,
     /// Bind, tmpfs, volume, image … mounts asked for by `-v`, `--mount`, `--tmpfs`, in order.
     pub mounts: Vec<MountSpec>,
+    /// `--volumes-from`: containers, as typed, whose mounts were added to `mounts`.
+    pub volumes_from: Vec<String>,
     /// `--image-volume`: what becomes of the image's VOLUMEs.
     pub image_volumes: ImageVolumes,
     /// `--read-only`: the root filesystem is mounted read-only.

@@ -1,6 +1,7 @@
 //! Mounts asked for by `-v`, `--mount` and `--tmpfs`.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct MountSpec {
     /// What is mounted.
     pub kind: MountKind,
-    /// Host path (bind), volume or image name; empty for tmpfs.
+    /// Host path (bind), volume or image name; empty for tmpfs, and for a volume that is to be named.
     pub source: String,
     /// Absolute path inside the container.
     pub target: String,
@@ -18,6 +19,9 @@ pub struct MountSpec {
     pub options: Vec<String>,
     /// What only bind mounts have.
     pub bind: BindOptions,
+    /// What only volumes have.
+    #[serde(skip_serializing_if = "VolumeOptions::is_default")]
+    pub volume: VolumeOptions,
 }
 
 /// What is mounted.
@@ -37,6 +41,28 @@ pub enum MountKind {
     Devpts,
     /// An image's root.
     Image,
+}
+
+/// What only volumes have: how a missing one is made, and which part of it is mounted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeOptions {
+    /// Driver; empty: the default.
+    pub driver: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Driver options.
+    pub options: BTreeMap<String, String>,
+    /// A directory in the volume that is mounted instead of all of it; empty: all.
+    pub subpath: String,
+    /// A missing volume is an error.
+    pub no_create: bool,
+}
+
+impl VolumeOptions {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What only bind mounts have.

@@ -194,7 +194,7 @@ pub(super) fn host_config(
         auto_remove_image: spec.remove_image,
         annotations: spec.annotations.clone(),
         volume_driver: String::new(),
-        volumes_from: Vec::new(),
+        volumes_from: spec.volumes_from.clone(),
         cap_add: spec.security.cap_add.clone(),
         cap_drop: spec.security.cap_drop.clone(),
         dns: spec.dns.clone(),

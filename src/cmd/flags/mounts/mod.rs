@@ -13,6 +13,7 @@ use super::values::{boolean, size};
 use crate::engine::config::Environment;
 use crate::engine::oci::complete::clean;
 use crate::engine::spec::{ContainerSpec, ImageVolumes, MountSpec};
+use crate::engine::volume::LOCAL;
 use crate::engine::{Error, ErrorKind, Result};
 use clap::Args;
 
@@ -87,11 +88,9 @@ impl MountArgs {
         if let Some(text) = &self.shm_size {
             spec.shm_size = Some(size("--shm-size", text)?);
         }
-        if !self.volumes_from.is_empty() {
-            return Err(super::later("--volumes-from", "volumes"));
-        }
-        if self.volume_driver.as_deref().is_some_and(|d| !matches!(d, "" | "local")) {
-            return Err(super::later("--volume-driver", "volume drivers"));
+        spec.volumes_from.clone_from(&self.volumes_from);
+        if let Some(driver) = self.volume_driver.as_deref().filter(|d| !matches!(*d, "" | LOCAL)) {
+            return Err(Error::unsupported(format!("--volume-driver {driver}: only {LOCAL} is supported")));
         }
         if !self.secret.is_empty() {
             return Err(super::later("--secret", "secrets"));

@@ -6,7 +6,9 @@ use super::tmpfs::tmpfs_option;
 use super::volume::{Seen, apply_option, finish};
 use super::{host_path, target};
 use crate::engine::config::Environment;
+use crate::engine::oci::complete::clean;
 use crate::engine::spec::{MountKind, MountSpec, Propagation, SelinuxRelabel};
+use crate::engine::volume::check_name;
 use crate::engine::{Error, Result};
 
 /// `--mount`: comma-separated fields with the keys of docker and podman.
@@ -47,10 +49,7 @@ pub fn mount(text: &str, env: &Environment) -> Result<MountSpec> {
     mount.target = target("--mount", &mount.target)?;
     match kind {
         MountKind::Bind if mount.source.is_empty() => mount.source.clone_from(&mount.target),
-        MountKind::Volume if !mount.source.is_empty() => {
-            return Err(later(&format!("--mount {text}"), "volumes by name")
-                .with_hint("use type=bind with a directory"));
-        }
+        MountKind::Volume if !mount.source.is_empty() => check_name(&mount.source)?,
         _ => {}
     }
     finish(&mount).map_err(bad)?;
@@ -141,9 +140,24 @@ fn field_of(mount: &mut MountSpec, field: &str, env: &Environment, seen: &mut Se
                 mount.options.push("nocopy".to_owned());
             }
         }
-        "volume-label" | "volume-driver" | "volume-opt" | "volume-subpath" | "subpath" | "nocreate" => {
+        "volume-driver" => {
             only(volume)?;
-            return Err(format!("{name} needs volumes by name, which are not supported yet"));
+            some()?.clone_into(&mut mount.volume.driver);
+        }
+        "volume-label" | "volume-opt" => {
+            only(volume)?;
+            let (key, value) = some()?.split_once('=').unwrap_or((some()?, ""));
+            let map = if name == "volume-opt" { &mut mount.volume.options } else { &mut mount.volume.labels };
+            map.insert(key.to_owned(), value.to_owned());
+        }
+        "volume-subpath" | "subpath" => {
+            only(volume)?;
+            let path = clean(&format!("/{}", some()?));
+            path.trim_start_matches('/').clone_into(&mut mount.volume.subpath);
+        }
+        "nocreate" => {
+            only(volume)?;
+            mount.volume.no_create = switch()?;
         }
         "image-subpath" => return Err("image-subpath goes with type=image".to_owned()),
         "uid" | "gid" | "mode" | "ptmxmode" | "max" => {

@@ -1,22 +1,15 @@
 //! `-v`, and the option words that `--mount` has, too.
 
-use super::super::later;
 use super::{host_path, target};
 use crate::engine::config::Environment;
 use crate::engine::spec::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel};
+use crate::engine::volume::check_name;
 use crate::engine::{Error, Result};
-
-/// Docker's and podman's rule for volume names.
-fn is_volume_name(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-}
 
 /// `-v`.
 ///
 /// # Errors
-/// It has not the form `[SOURCE:]TARGET[:OPTIONS]`, or an option is unknown. Volumes by name are a later matter.
+/// It has not the form `[SOURCE:]TARGET[:OPTIONS]`, or an option is unknown.
 pub fn volume(text: &str, env: &Environment) -> Result<MountSpec> {
     let bad = |why: &str| {
         Error::invalid(format!("invalid --volume {text:?}: {why}"))
@@ -41,9 +34,9 @@ pub fn volume(text: &str, env: &Environment) -> Result<MountSpec> {
             mount.source = host_path(path, env);
             mount.bind.create_source = true;
         }
-        Some(name) if is_volume_name(name) => {
-            return Err(later(&format!("--volume {text}"), "volumes by name")
-                .with_hint("bind a directory instead: ./DIR:/TARGET"));
+        Some(name) if check_name(name).is_ok() => {
+            mount.kind = MountKind::Volume;
+            name.clone_into(&mut mount.source);
         }
         Some(_) => return Err(bad("the source is neither a path nor a volume's name")),
     }
