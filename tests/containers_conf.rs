@@ -36,6 +36,8 @@ const ROWS: &[Row] = &[
     ("tz = \"Asia/Tokyo\"", "--tz UTC", "date +%Z", "UTC"),
     ("umask = \"0027\"", "", "umask", "0027"),
     ("umask = \"0027\"", "--umask 0077", "umask", "0077"),
+    ("no_hosts = true", "", "grep -c localhost /etc/hosts 2>/dev/null || echo none", "none"),
+    ("no_hosts = true", "--no-hosts=false", "grep -q localhost /etc/hosts && echo made", "made"),
     ("init = true", "", "cat /proc/1/comm; true", "podman-init"),
     ("init = true", "--init=false", "cat /proc/1/comm; true", "sh"),
     ("read_only = true", "", "touch /file 2>/dev/null || echo refused", "refused"),

@@ -72,6 +72,23 @@ fn networks_are_joined_and_left_while_a_container_runs() {
             0
         );
         assert_eq!(eventually(&sandbox, "mover", "wget -qO- http://second/"), "two");
+        // Off the last one it has itself, before and after a start, and can be put on others.
+        sandbox
+            .coracle(["run", "-d", "--name", "alone", "--network", "one", "lab/busybox", "sleep", "600"])
+            .ok();
+        sandbox.coracle(["network", "disconnect", "one", "alone"]).ok();
+        for _ in 0..2 {
+            sandbox
+                .coracle(["exec", "alone", "ip", "address"])
+                .ok()
+                .stdout_has("127.0.0.1")
+                .stdout_lacks("eth0");
+            sandbox.coracle(["exec", "alone", "cat", "/etc/hosts"]).ok().stdout_lacks("10.128.");
+            sandbox.coracle(["restart", "-t", "0", "alone"]).ok();
+        }
+        sandbox.coracle(["network", "connect", "one", "alone"]).ok();
+        assert_eq!(eventually(&sandbox, "alone", "wget -qO- http://first/"), "one");
+        sandbox.coracle(["rm", "-f", "-t", "0", "alone"]).ok();
         // What was joined is joined again at the next start.
         sandbox.coracle(["restart", "-t", "0", "mover"]).ok();
         assert_eq!(eventually(&sandbox, "mover", "wget -qO- http://second/"), "two");
@@ -151,6 +168,22 @@ fn names_of_the_world_are_asked_for_outside() {
         updated.ok();
         let run = ["run", "--rm", "--network", "app", "lab/busybox", "nslookup", "somewhere.example"];
         sandbox.coracle(run).ok().stdout_has("198.51.100.7");
+        // For one that runs, and away again: whom it asks then knows nothing.
+        sandbox
+            .coracle(["run", "-d", "--name", "asks", "--network", "app", "lab/busybox", "sleep", "600"])
+            .ok();
+        eventually(&sandbox, "asks", "nslookup somewhere.example");
+        let nobody = ["network", "update", "--dns-drop", &lan.client.ipv4, "--dns-add", "240.0.0.1", "app"];
+        sandbox.coracle(nobody).ok();
+        eventually(&sandbox, "asks", "! nslookup somewhere.example");
+        eventually(&sandbox, "asks", "nslookup asks");
+        sandbox
+            .coracle(["network", "update", "--dns-add", &lan.client.ipv4, "--dns-drop", "240.0.0.1", "app"])
+            .ok();
+        eventually(&sandbox, "asks", "nslookup somewhere.example");
+        sandbox.coracle(["network", "reload", "asks"]).ok();
+        eventually(&sandbox, "asks", "nslookup somewhere.example");
+        sandbox.coracle(["rm", "-f", "-t", "0", "asks"]).ok();
         sandbox.coracle(["network", "rm", "app"]).ok();
         assert_eq!(lan.host.state(), before);
     }

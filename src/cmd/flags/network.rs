@@ -1,6 +1,7 @@
 //! The network and the names: networks, addresses, ports, host name, hosts, DNS.
 
 use super::ports;
+use super::values::boolean;
 use crate::engine::oci::files::add_host;
 use crate::engine::spec::{Attachment, ContainerSpec, Link, NamespaceMode, NetworkRequest, mac_address};
 use crate::engine::{Error, Result};
@@ -55,8 +56,8 @@ pub struct NetworkArgs {
     #[arg(long, value_name = "NAME[;NAME]:IP", value_delimiter = ',')]
     pub add_host: Vec<String>,
     /// Do not make /etc/hosts
-    #[arg(long)]
-    pub no_hosts: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    pub no_hosts: Option<bool>,
     /// File that /etc/hosts starts from: a path, image or none
     #[arg(long, value_name = "FILE")]
     pub hosts_file: Option<String>,
@@ -237,7 +238,7 @@ impl NetworkArgs {
         for (flag, given) in
             [("--add-host", !self.add_host.is_empty()), ("--hosts-file", self.hosts_file.is_some())]
         {
-            if self.no_hosts && given {
+            if self.no_hosts == Some(true) && given {
                 return Err(Error::invalid(format!("--no-hosts and {flag} cannot be set together")));
             }
         }

@@ -8,8 +8,7 @@ use std::net::IpAddr;
 
 /// Change the name servers of a network
 ///
-/// They are asked for names that the network's own name server does not know. Containers that run see the change when
-/// they, or another container on the network, are started or connected.
+/// They are asked for names that the network's own name server does not know, at once.
 #[derive(Args, Clone, Debug)]
 pub struct UpdateArgs {
     /// Name server to add (may be repeated)

@@ -131,6 +131,8 @@ Containers {
     init: Option<bool>,
     /// The init program.
     init_path: Option<String>,
+    /// `device`: on a macvlan or ipvlan an interface is called as its parent; else `ethN`.
+    interface_name: Option<String>,
     /// `shareable`, `private`, `host`, `none`.
     ipcns: Option<String>,
     /// Whether conmon makes a new keyring (default: yes).

@@ -326,7 +326,7 @@ pub fn reload(engine: &Engine, id: &str) -> Result<()> {
         if !record.state.status.is_live() {
             return Err(Error::new(ErrorKind::InUse, format!("container {} is not running", record.name())));
         }
-        let connection = connection(engine, record)?;
+        let mut connection = connection(engine, record)?;
         let made = with_site(engine, |site| connection.reload(site, &engine.state.run_dir(id)))?;
         record.state.network.endpoints.extend(made);
         refresh(engine, locked, record)

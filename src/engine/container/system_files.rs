@@ -102,7 +102,7 @@ fn is_mounted(spec: &ContainerSpec, target: &str) -> bool {
 }
 
 fn has_hosts(spec: &ContainerSpec) -> bool {
-    !spec.no_hosts && !is_mounted(spec, "/etc/hosts")
+    spec.no_hosts != Some(true) && !is_mounted(spec, "/etc/hosts")
 }
 
 fn has_resolv_conf(spec: &ContainerSpec) -> bool {

@@ -5,8 +5,7 @@ use crate::engine::{Error, ErrorKind, Result};
 use std::net::IpAddr;
 
 impl Networks<'_> {
-    /// Changes where a network's DNS asks for names it does not know; containers see it from their next start on. `drop`
-    /// goes before `add`; addresses that are not there to be dropped are passed over.
+    /// Changes where a network's DNS asks for names it does not know, for containers that run as well. `drop` goes before `add`; addresses that are not there to be dropped are passed over.
     ///
     /// # Errors
     /// There is no such network, or it has no DNS.
@@ -24,6 +23,7 @@ impl Networks<'_> {
             }
         }
         self.save(&network, &held)?;
+        super::connection::update_dns(self.config, &network)?;
         Ok(network)
     }
 

@@ -156,9 +156,38 @@ impl Netavark {
 
     /// Whether aardvark-dns runs according to its pidfile.
     pub fn serves_names(&self) -> bool {
-        let pidfile = self.dir.join("aardvark-dns/aardvark.pid");
-        let pid = fs::read_to_string(pidfile).ok().and_then(|text| text.trim().parse().ok());
-        pid.is_some_and(|pid| process::start_time(pid).is_some())
+        self.name_server().is_some()
+    }
+
+    /// PID and start time of aardvark-dns.
+    fn name_server(&self) -> Option<(u32, u64)> {
+        let text = fs::read_to_string(self.dir.join("aardvark-dns/aardvark.pid")).ok()?;
+        let pid = text.trim().parse().ok()?;
+        Some((pid, process::start_time(pid)?))
+    }
+
+    /// Has the aardvark-dns that runs ask `servers` on behalf of a network from now on. Nothing happens if none serves the network;
+    /// the next one will be told anyway. The file's first line is the network's own addresses, then the servers
+    /// (aardvark-dns's `config/mod.rs`, the same from 1.0 to 1.14). Called with the lock held.
+    pub fn ask_elsewhere(&self, network: &str, servers: &[IpAddr]) -> Result<()> {
+        let dir = self.dir.join("aardvark-dns");
+        let path = dir.join(network);
+        let text = match fs::read_to_string(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(|e| Error::io("read", &path, e))?,
+        };
+        let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        let own = first.split(' ').next().unwrap_or_default();
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        let servers = if servers.is_empty() { String::new() } else { format!(" {}", servers.join(",")) };
+        // In its place: every file of the directory is a network to aardvark-dns.
+        fs::write(&path, format!("{own}{servers}\n{rest}")).map_err(|e| Error::io("write", &path, e))?;
+        if let Some((pid, start)) = self.name_server()
+            && let Some(fd) = PidFd::open(pid, start)?
+        {
+            fd.signal(libc::SIGHUP)?;
+        }
+        Ok(())
     }
 
     /// Connects the namespace `netns`; returns what each network gave.

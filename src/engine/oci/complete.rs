@@ -276,7 +276,7 @@ fn from_configuration(spec: &mut ContainerSpec, defaults: &Defaults) {
     if defaults.no_labels && spec.security.label.is_empty() {
         spec.security.label.push("disable".to_owned());
     }
-    spec.no_hosts |= defaults.no_hosts;
+    spec.no_hosts.get_or_insert(defaults.no_hosts);
 }
 
 /// A joined network namespace keeps the settings of its owner.

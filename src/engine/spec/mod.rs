@@ -116,8 +116,8 @@ pub struct ContainerSpec {
     pub dns_search: Vec<String>,
     /// `--dns-option`.
     pub dns_options: Vec<String>,
-    /// `--no-hosts`.
-    pub no_hosts: bool,
+    /// `--no-hosts`; `None` until completed: containers.conf decides.
+    pub no_hosts: Option<bool>,
     /// `--no-hostname`.
     pub no_hostname: bool,
     /// Ports the image or `--expose` names, as `80/tcp`.

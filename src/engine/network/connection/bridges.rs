@@ -2,7 +2,7 @@
 
 use super::super::netavark::{self, Client, Netavark};
 use super::super::rootless::Shared;
-use super::super::{dns, firewall, forward, pasta};
+use super::super::{Network, dns, firewall, forward, pasta};
 use super::{Connection, Member, Site, Way};
 use crate::engine::config::Config;
 use crate::engine::host::netlink::{self, Netlink};
@@ -156,6 +156,16 @@ impl Connection {
             dns: &self.dns,
         }
     }
+}
+
+/// Tells the name server that runs what [`super::super::Networks::update_dns`] changed.
+pub(in super::super) fn update_dns(config: &Config, network: &Network) -> Result<()> {
+    if network.internal || !config.paths.run_state.join("network").is_dir() {
+        return Ok(());
+    }
+    let program = Netavark::find(config)?;
+    let _lock = lock(config)?;
+    program.ask_elsewhere(&network.name, &network.network_dns_servers)
 }
 
 /// Held around netavark, which does not expect company.

@@ -68,8 +68,14 @@ impl Connection {
 
     /// Makes interfaces and rules anew with the same addresses, after somebody flushed the firewall or killed pasta or
     /// slirp4netns. One of these that runs is left alone.
-    pub fn reload(&self, site: &Site<'_>, run_dir: &Path) -> Result<BTreeMap<String, Endpoint>> {
+    pub fn reload(&mut self, site: &Site<'_>, run_dir: &Path) -> Result<BTreeMap<String, Endpoint>> {
         self.leave(site, &self.members)?;
+        for member in &mut self.members {
+            // What can be changed while it runs.
+            if let Ok(network) = Networks::open(site.config).resolve(&member.network.name) {
+                member.network.network_dns_servers = network.network_dns_servers;
+            }
+        }
         let runs = user_mode::running(&run_dir.join(USER_MODE));
         let mut made = if runs { BTreeMap::new() } else { self.user_mode(site, run_dir)? };
         made.extend(self.join(site, &self.members)?);

@@ -3,6 +3,7 @@
 use super::super::rootless::Shared;
 use super::super::{firewall, pasta, ports, proxy, slirp4netns, user_mode};
 use super::{Connection, Site, USER_MODE, Way};
+use crate::engine::host::netlink::{self, Netlink};
 use crate::engine::host::netns;
 use crate::engine::spec::Endpoint;
 use crate::engine::{Error, Result};
@@ -17,6 +18,7 @@ impl Connection {
     pub fn make_namespace(&self) -> Result<()> {
         self.make_dir()?;
         netns::create(&self.netns)?;
+        self.raise_loopback()?;
         crate::failpoint!("network.after-namespace");
         Ok(())
     }
@@ -24,7 +26,19 @@ impl Connection {
     /// Takes the namespace that the process `pid` has.
     pub fn adopt_namespace(&self, pid: u32) -> Result<()> {
         self.make_dir()?;
-        netns::adopt(pid, &self.netns)
+        netns::adopt(pid, &self.netns)?;
+        self.raise_loopback()
+    }
+
+    /// Otherwise netavark, pasta or slirp4netns does.
+    fn raise_loopback(&self) -> Result<()> {
+        if !self.members.is_empty() || self.way != Way::Bridge {
+            return Ok(());
+        }
+        netns::within(&self.netns, || match netlink::index("lo") {
+            Some(lo) => Netlink::open()?.up(lo, None),
+            None => Ok(()),
+        })
     }
 
     fn make_dir(&self) -> Result<()> {

@@ -11,6 +11,7 @@ mod bridges;
 mod change;
 mod make;
 
+pub(super) use bridges::update_dns;
 pub use change::undo;
 
 use super::ipam::{self, Leases};
@@ -182,7 +183,7 @@ impl Connection {
             attachment.aliases.push(short);
         }
         if attachment.interface.is_empty() {
-            attachment.interface = self.free_interface();
+            attachment.interface = self.interface_name(site, &network);
         }
         let leases = Leases::new(&site.config.paths.run_state, site.lives);
         let addresses = match network.ipam_driver() {
@@ -191,6 +192,17 @@ impl Connection {
         };
         self.members.push(Member { network, attachment, addresses });
         Ok(())
+    }
+
+    /// How the interface on `network` is called unless the user says.
+    fn interface_name(&self, site: &Site<'_>, network: &Network) -> String {
+        let naming = site.config.containers.containers.interface_name.as_deref();
+        let parent = &network.network_interface;
+        let device = naming == Some("device") && network.driver != "bridge" && !parent.is_empty();
+        match device && !self.members.iter().any(|m| m.attachment.interface == *parent) {
+            true => parent.clone(),
+            false => self.free_interface(),
+        }
     }
 
     /// The first `ethN` that no network of the container has. The interface of pasta is named as the host's, so it is looked at, too.
