@@ -76,6 +76,13 @@ fn store_options(config: &Config) -> StoreOptions {
     }
 }
 
+/// The conmon of every container that runs: they are in the user namespace that their containers were started from.
+fn conmons(config: &Config) -> Vec<u32> {
+    let records = State::open(&config.paths.state, &config.paths.run_state).list().unwrap_or_default();
+    let running = records.into_iter().map(|record| (record.state.conmon_pid, record.state.conmon_start));
+    running.filter(|&(pid, start)| host::process::alive(pid, start)).map(|(pid, _)| pid).collect()
+}
+
 fn enter_userns(config: &Config) -> Result<Option<IdMappings>> {
     let env = &config.env;
     if !env.rootless() {
@@ -92,6 +99,8 @@ fn enter_userns(config: &Config) -> Result<Option<IdMappings>> {
         program: &env.program,
         path: &env.path(),
         allow_single_id: config.storage.driver_options.iter().any(single),
+        survivors: &|| conmons(config),
+        bus: &|| env.user_bus(),
     };
     userns::enter(&request).map(Some)
 }

@@ -4,12 +4,15 @@
 //! (user_namespaces(7), subuid(5)), and in a mount namespace where they may mount overlays. The pause process does
 //! nothing but hold both. Who needs them calls [`enter`] before any thread exists; it joins with setns(2), and makes
 //! the namespaces first if nobody keeps them or their maps are no longer those of /etc/subuid. Nothing has to be
-//! migrated: containers of an older namespace keep it alive by themselves.
+//! migrated: where the pause process was killed, the next one takes the namespaces from a container's conmon, since only
+//! from there that container can be reached. Under systemd the pause process is a scope of its own, so that it outlives
+//! the session or service of the command that made it.
 //!
 //! Written: `<run state>/pause` (`PID START-TIME`), under a lock on `<run state>/pause.lock`.
 
 use super::atomic::{self, Durability};
 use super::process;
+use super::systemd::Scope;
 use crate::engine::spec::{IdMapping, IdMappings};
 use crate::engine::{Error, ErrorKind, Result};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -27,7 +30,6 @@ use std::process::Command;
 pub const PAUSE_NAME: &str = "coracle-pause";
 
 /// Who wants to enter, and what it takes.
-#[derive(Debug)]
 pub struct Request<'a> {
     /// Effective user ID of the caller.
     pub uid: u32,
@@ -41,6 +43,10 @@ pub struct Request<'a> {
     pub path: &'a [PathBuf],
     /// Whether one ID is enough when the user has no subordinate ones (`ignore_chown_errors`).
     pub allow_single_id: bool,
+    /// Processes that may live in namespaces whose pause process is gone.
+    pub survivors: &'a dyn Fn() -> Vec<u32>,
+    /// The bus of the caller's systemd, if they have one.
+    pub bus: &'a dyn Fn() -> Option<String>,
 }
 
 /// Joins the caller's user and mount namespace, made if need be, and returns its maps.
@@ -59,7 +65,17 @@ pub fn enter(request: &Request<'_>) -> Result<IdMappings> {
     let _lock = lock(&request.run_state.join("pause.lock"))?;
     let pid = match kept(request, &maps) {
         Some(pid) => pid,
-        None => start(request, &maps)?,
+        None => {
+            let pid = start_anywhere(request, &maps)?;
+            let scope = |bus: String| {
+                Scope::request(&bus, request.uid, &format!("{PAUSE_NAME}-{pid}.scope"), "user.slice", pid)?
+                    .wait()
+            };
+            if let Some(Err(e)) = (request.bus)().map(scope) {
+                tracing::debug!("the pause process stays in the cgroup of this command: {e}");
+            }
+            pid
+        }
     };
     join(pid)?;
     Ok(maps)
@@ -88,10 +104,29 @@ fn kept(request: &Request<'_>, maps: &IdMappings) -> Option<u32> {
     let text = fs::read_to_string(request.run_state.join("pause")).ok()?;
     let (pid, start) = text.trim().split_once(' ')?;
     let (pid, start) = (pid.parse().ok()?, start.parse().ok()?);
+    (process::alive(pid, start) && has_maps(pid, maps)).then_some(pid)
+}
+
+fn has_maps(pid: u32, maps: &IdMappings) -> bool {
     let same = |file: &str, wanted: &[IdMapping]| {
         process::read_proc(format!("/proc/{pid}/{file}")).is_ok_and(|text| parse_map(&text) == wanted)
     };
-    (process::alive(pid, start) && same("uid_map", &maps.uids) && same("gid_map", &maps.gids)).then_some(pid)
+    same("uid_map", &maps.uids) && same("gid_map", &maps.gids)
+}
+
+/// A new pause process in the namespaces of a survivor, or in new ones.
+fn start_anywhere(request: &Request<'_>, maps: &IdMappings) -> Result<u32> {
+    for pid in (request.survivors)() {
+        if !has_maps(pid, maps) {
+            continue;
+        }
+        match start(request, maps, Some(pid)) {
+            Ok(pid) => return Ok(pid),
+            // It may have just ended.
+            Err(e) => tracing::debug!("take the namespaces of process {pid}: {e}"),
+        }
+    }
+    start(request, maps, None)
 }
 
 fn create_run_state(path: &Path) -> Result<()> {
@@ -124,8 +159,8 @@ fn join(pid: u32) -> Result<()> {
     Ok(())
 }
 
-/// Makes the namespaces with a child that becomes the pause process, and records it.
-fn start(request: &Request<'_>, maps: &IdMappings) -> Result<u32> {
+/// Makes the namespaces, or joins those of `heir_of`, with a child that becomes the pause process, and records it.
+fn start(request: &Request<'_>, maps: &IdMappings, heir_of: Option<u32>) -> Result<u32> {
     let (ready_read, ready_write) = pipe()?;
     let (go_read, go_write) = pipe()?;
     let program = CString::new(request.program.as_os_str().as_bytes())
@@ -136,11 +171,12 @@ fn start(request: &Request<'_>, maps: &IdMappings) -> Result<u32> {
     match unsafe { fork() }.map_err(|e| Error::os("fork the pause process", e))? {
         ForkResult::Child => {
             drop((ready_read, go_write));
-            become_pause(ready_write, go_read, &program, &name)
+            become_pause(ready_write, go_read, heir_of, &program, &name)
         }
         ForkResult::Parent { child } => {
             drop((ready_write, go_read));
-            let set_up = finish_start(request, maps, child, ready_read, go_write);
+            let set_up =
+                finish_start(request, heir_of.is_none().then_some(maps), child, ready_read, go_write);
             if set_up.is_err() {
                 let _ = nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL);
                 let _ = nix::sys::wait::waitpid(child, None);
@@ -150,16 +186,21 @@ fn start(request: &Request<'_>, maps: &IdMappings) -> Result<u32> {
     }
 }
 
-/// The child's side: new namespaces, then wait for the maps, then become `coracle-pause`.
-fn become_pause(mut ready: File, mut go: File, program: &CString, name: &CString) -> ! {
-    let errno = match unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS) {
-        Ok(()) => 0,
-        Err(e) => e as i32,
+/// The child's side: namespaces, then wait for the maps, then become `coracle-pause`.
+fn become_pause(mut ready: File, mut go: File, heir_of: Option<u32>, program: &CString, name: &CString) -> ! {
+    let errno = match heir_of {
+        Some(pid) => join(pid).err().map_or(0, |e| e.raw_os_error().unwrap_or(libc::ESRCH)),
+        None => match unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS) {
+            Ok(()) => 0,
+            Err(e) => e as i32,
+        },
     };
     let told = ready.write_all(&errno.to_ne_bytes());
     let mut byte = [0];
     if errno == 0 && told.is_ok() && go.read_exact(&mut byte).is_ok() {
-        cover_unified_cgroups();
+        if heir_of.is_none() {
+            cover_unified_cgroups();
+        }
         // stdio must not keep the caller's terminal or pipe open.
         if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
             let _ = nix::unistd::dup2_stdin(&null);
@@ -187,10 +228,11 @@ fn cover_unified_cgroups() {
     }
 }
 
-/// The parent's side: writes the maps, lets the child go, records it once it has become `coracle-pause`.
+/// The parent's side: writes the maps of new namespaces, lets the child go, records it once it has become
+/// `coracle-pause`.
 fn finish_start(
     request: &Request<'_>,
-    maps: &IdMappings,
+    maps: Option<&IdMappings>,
     child: Pid,
     ready: File,
     mut go: File,
@@ -207,7 +249,9 @@ fn finish_start(
         }
     }
     let pid = child.as_raw().unsigned_abs();
-    write_maps(request, maps, pid)?;
+    if let Some(maps) = maps {
+        write_maps(request, maps, pid)?;
+    }
     go.write_all(&[1]).map_err(|e| Error::os("start the pause process", e))?;
     // The ready pipe is close-on-exec: its end tells that the program runs.
     let mut rest = Vec::new();
