@@ -3,6 +3,8 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,7 +48,7 @@ fn inspect(sandbox: &Sandbox, id: &str, template: &str) -> String {
 /// The cgroup of a process in the host's eyes, below /sys/fs/cgroup.
 fn cgroup_of(pid: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    text.trim().strip_prefix("0::").unwrap().to_owned()
+    text.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned()
 }
 
 fn cgroup(sandbox: &Sandbox, id: &str) -> String {
@@ -96,6 +98,10 @@ fn a_container_is_a_scope_and_so_is_its_conmon() {
     let conmon_pid = inspect(&sandbox, &id, "{{.State.ConmonPid}}");
     let conmon = format!("coracle-conmon-{id}-{conmon_pid}.scope");
     assert_eq!(cgroup_of(&conmon_pid), format!("{}/{conmon}", slice(&sandbox)));
+    if sandbox.who == Who::User {
+        let pause = sandbox.read("run/coracle/pause").split(' ').next().unwrap().to_owned();
+        assert_eq!(cgroup_of(&pause), format!("{}/coracle-pause-{pause}.scope", slice(&sandbox)));
+    }
     sandbox.coracle(["exec", &id, "true"]).ok();
     sandbox.coracle(["restart", "-t", "0", &id]).ok().stderr_is_empty();
     assert_eq!(cgroup(&sandbox, &id), format!("{}/{scope}/container", slice(&sandbox)));
@@ -376,6 +382,20 @@ fn layers() -> usize {
     entries.filter(|entry| entry.file_name().len() == 64).count()
 }
 
+/// Free ports, root's others than the user's.
+fn port(number: u16) -> u16 {
+    18080 + number + if is_root() { 100 } else { 0 }
+}
+
+/// What a container says to whoever connects to this port of the host.
+fn hello(port: u16) -> Option<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).ok()?;
+    (said == "hello\n").then_some(())
+}
+
 /// What scripts/test-vm does in three steps: containers are started in one session, are looked at from another, and after
 /// a reboot.
 #[test]
@@ -396,30 +416,48 @@ fn sessions_and_boots_come_and_go() {
             at_home(["run", "-d", "--rm", "--name=gone", "busybox", "sleep", "6000"]).ok();
             at_home(["create", "--name=made", "busybox", "true"]).ok();
             at_home(["run", "--name=over", "busybox", "sh", "-c", "exit 3"]).run().code(3);
-            assert_eq!(layers(), 5);
+            at_home(["network", "create", "lan"]).ok();
+            let answer = "while true; do echo hello | nc -l -p 80; done";
+            for (number, name, network) in [(0, "serves", "lan"), (1, "alone", "default")] {
+                let publish = format!("--publish=127.0.0.1:{}:80", port(number));
+                let serve = ["run", "-d", "--name", name, "--network", network, &publish, "busybox"];
+                at_home(serve).args(["sh", "-c", answer]).ok();
+            }
+            assert_eq!(layers(), 7);
         }
         "logout" => {
             let states = at_home(["ps", "--format", "{{.Names}} {{.State}}", "--sort=names"]).ok();
-            assert_eq!(states.lines(), ["gone running", "lives running"]);
+            assert_eq!(states.lines(), ["alone running", "gone running", "lives running", "serves running"]);
             let before = lines();
             eventually("conmon still writes the log", Duration::from_secs(30), || {
                 (lines() > before).then_some(())
             });
             at_home(["exec", "lives", "true"]).ok();
             at_home(["exec", "gone", "true"]).ok();
+            for number in [0, 1] {
+                eventually("a published port is served", Duration::from_secs(30), || hello(port(number)));
+            }
+            eventually("a container finds the other", Duration::from_secs(60), || {
+                let asks = ["run", "--rm", "--network=lan", "busybox", "nc", "-w", "9", "serves", "80"];
+                (at_home(asks).run().text() == "hello").then_some(())
+            });
         }
         "reboot" => {
             let states = at_home(["ps", "-a", "--format", "{{.Names}} {{.State}}", "--sort=names"]).ok();
-            assert_eq!(states.lines(), ["lives exited", "made created", "over exited"]);
+            let wanted = ["alone exited", "lives exited", "made created", "over exited", "serves exited"];
+            assert_eq!(states.lines(), wanted);
             at_home(["inspect", "--format", "{{.State.ExitCode}}", "over"]).ok().stdout_is("3");
             at_home(["inspect", "gone"]).run().code(1).stderr_has("no such");
-            assert_eq!(layers(), 4, "the image's and three containers'");
             assert!(lines() > 1);
             at_home(["run", "-d", "--rm", "--name=gone", "busybox", "sleep", "6000"]).ok();
+            assert_eq!(layers(), 7, "the image's and six containers': what the old one had was swept");
             at_home(["start", "lives"]).ok().stdout_is("lives");
             at_home(["exec", "lives", "true"]).ok();
             at_home(["start", "-a", "made"]).ok();
+            at_home(["start", "serves"]).ok();
+            eventually("a published port is served", Duration::from_secs(30), || hello(port(0)));
             at_home(["rm", "-f", "-t", "0", "--all"]).ok();
+            at_home(["network", "rm", "lan"]).ok();
             assert_eq!(layers(), 1);
             let podman = Cmd::new([require!(program("podman"))], "/".into());
             let podman = ["PATH", "HOME", "XDG_RUNTIME_DIR"]

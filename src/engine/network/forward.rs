@@ -129,7 +129,8 @@ fn open(config: &Config, shared: &Shared, id: &str, record: &Record) -> Result<(
         if record.redirected { redirect(config, shared.directory(), None) } else { Ok(()) }
     })?;
     crate::failpoint!("network.forward-after-route");
-    pasta::run(&program, &record.args()?, &shared.path(), &record.ports, &pidfile(shared.directory(), id))?;
+    let pidfile = pidfile(shared.directory(), id);
+    pasta::run(config, &program, &record.args()?, &shared.path(), &record.ports, &pidfile)?;
     crate::failpoint!("network.forward-after-pasta");
     netns::within(&shared.path(), || record.connect())
 }

@@ -6,6 +6,7 @@
 
 use super::pidfile;
 use super::refusal::explain;
+use super::session;
 use super::user_mode::{self, Request, UserMode};
 use crate::engine::config::Config;
 use crate::engine::host::spawn::{Ended, Spawn};
@@ -41,7 +42,7 @@ pub fn start(request: &Request<'_>) -> Result<UserMode> {
     let plan = Plan::new(request, knows(&program, "map-guest-addr")?, &name_servers())?;
     // An address that is still being tested for duplicates cannot be used for a second or two.
     netns::within(request.netns, || super::rootless::sysctl("ipv6/conf/default/accept_dad", "0"))?;
-    run(&program, &plan.args, request.netns, request.ports, request.pidfile)?;
+    run(request.config, &program, &plan.args, request.netns, request.ports, request.pidfile)?;
     let mut found = user_mode::look(request.netns, plan.interface.as_deref())?;
     introduce(request.netns, &found)?;
     let reachable = |a: &IpAddr| found.addresses.iter().any(|own| own.addr().is_ipv4() == a.is_ipv4());
@@ -242,6 +243,7 @@ pub(super) fn port_args(ports: &[PortMapping]) -> Result<Vec<String>> {
 
 /// Runs pasta until it has gone to the background, and records it.
 pub(super) fn run(
+    config: &Config,
     program: &Path,
     args: &[String],
     netns: &Path,
@@ -253,7 +255,7 @@ pub(super) fn run(
         crate::failpoint!("network.pasta-after-start");
         let text = fs::read_to_string(pidfile).map_err(|e| Error::io("read", pidfile, e))?;
         match text.trim().parse() {
-            Ok(pid) => pidfile::record(pidfile, pid),
+            Ok(pid) => pidfile::record(pidfile, pid).map(|()| session::leave(config, pid)),
             Err(_) => Err(Error::new(ErrorKind::Runtime, "pasta did not start").with_source(said)),
         }
     });

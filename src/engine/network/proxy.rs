@@ -12,6 +12,7 @@
 use super::pidfile;
 use super::ports::Held;
 use crate::engine::Result;
+use crate::engine::config::Config;
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::process::PidFd;
 use crate::engine::host::spawn::{Spawn, inherited};
@@ -39,22 +40,25 @@ const UDP_CLIENTS: usize = 1024;
 /// The largest UDP payload.
 const UDP_PAYLOAD: usize = 65_507;
 
-/// Starts it: `program` is this program, `held` are its ports, `targets` the container's addresses.
-pub fn start(program: &Path, run_dir: &Path, held: &[Held], targets: &[IpAddr]) -> Result<()> {
+/// Starts it: `held` are its ports, `targets` the container's addresses.
+pub fn start(config: &Config, run_dir: &Path, held: &[Held], targets: &[IpAddr]) -> Result<()> {
     if held.is_empty() {
         return Ok(());
     }
     retarget(run_dir, targets)?;
     let pidfile = run_dir.join(FILE);
     pidfile::announce(&pidfile)?;
-    let mut spawn = Spawn::new(program).name(NAME).arg(&pidfile).new_session().directory(Path::new("/"));
+    let mut spawn =
+        Spawn::new(&config.env.program).name(NAME).arg(&pidfile).new_session().directory(Path::new("/"));
     for (number, port) in (3..).zip(held) {
         let target = format!("{}:{}", port.protocol.as_str(), port.container_port);
         spawn = spawn.arg(target).fd(port.socket.as_fd(), number);
     }
     let pid = spawn.spawn()?.pid();
     crate::failpoint!("network.after-proxy");
-    pidfile::record(&pidfile, pid)
+    pidfile::record(&pidfile, pid)?;
+    super::session::leave(config, pid);
+    Ok(())
 }
 
 /// Has it connect to these addresses from now on.

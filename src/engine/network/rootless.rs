@@ -272,7 +272,8 @@ fn pasta_out(config: &Config, directory: &Path, addresses: &[IpNet]) -> Result<U
     args.extend(["--ns-ifname".to_owned(), INTERFACE.to_owned()]);
     addresses.iter().for_each(|a| args.extend(["-a".to_owned(), a.addr().to_string()]));
     name_servers.iter().for_each(|a| args.extend(["--dns-forward".to_owned(), a.to_string()]));
-    pasta::run(&program, &args, &directory.join("rootless"), &[], &directory.join("rootless.pid"))?;
+    let (netns, pidfile) = (directory.join("rootless"), directory.join("rootless.pid"));
+    pasta::run(config, &program, &args, &netns, &[], &pidfile)?;
     Ok(UserMode {
         interface: INTERFACE.to_owned(),
         addresses: addresses.to_vec(),

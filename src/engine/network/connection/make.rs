@@ -56,7 +56,7 @@ impl Connection {
     ) -> Result<BTreeMap<String, Endpoint>> {
         let rootless = site.config.rootless();
         if !rootless {
-            proxy::start(&site.config.env.program, run_dir, &held, &self.addresses())?;
+            proxy::start(site.config, run_dir, &held, &self.addresses())?;
             if self.redirects_loopback6(site) {
                 firewall::spare_loopback6(site.config, &self.id, true)?;
             }
@@ -71,7 +71,7 @@ impl Connection {
             held.retain(|port| {
                 !with_pasta || !self.addresses().iter().any(|a| a.is_ipv4() == port.address.is_ipv4())
             });
-            shared.run(|| proxy::start(&site.config.env.program, run_dir, &held, &self.addresses()))?;
+            shared.run(|| proxy::start(site.config, run_dir, &held, &self.addresses()))?;
             self.forward(site)?;
         }
         crate::failpoint!("network.after-setup");

@@ -1,0 +1,26 @@
+//! What keeps a network alive must not end with the session of the command that started it: pasta and slirp4netns, and the
+//! process that holds published ports. Under systemd each is a scope of its own, as conmon is. Called where such a process
+//! is recorded.
+
+use crate::engine::config::Config;
+use crate::engine::host::systemd::{SYSTEM_BUS, Scope};
+
+/// Has systemd take `pid` out of the session. Not in a service, whose manager is to see what it started, nor where the user
+/// wants no systemd. A process for which that fails works, and ends with the session.
+pub(super) fn leave(config: &Config, pid: u32) {
+    let env = &config.env;
+    if env.var("INVOCATION_ID").is_some()
+        || config.containers.engine.cgroup_manager.as_deref().is_some_and(|m| m != "systemd")
+    {
+        return;
+    }
+    let (bus, slice) = match config.rootless() {
+        true => (env.user_bus(), "user.slice"),
+        false => (Some(SYSTEM_BUS.to_owned()), "machine.slice"),
+    };
+    let Some(bus) = bus else { return };
+    let scope = Scope::request(&bus, env.uid, &format!("coracle-network-{pid}.scope"), slice, pid);
+    if let Err(e) = scope.and_then(Scope::wait) {
+        tracing::debug!("process {pid} stays in the cgroup of this command: {e}");
+    }
+}
