@@ -14,6 +14,7 @@ mod support;
 mod completion;
 mod conmon;
 mod containers_conf;
+mod cp;
 mod cves;
 mod errors;
 mod export;

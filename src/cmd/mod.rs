@@ -70,6 +70,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Attach(Later<container::attach::AttachArgs>),
+    Cp(Later<container::cp::CpArgs>),
     Create(Later<container::create::CreateArgs>),
     Completion(Later<system::completion::CompletionArgs>),
     Diff(Later<container::diff::DiffArgs>),
@@ -120,6 +121,7 @@ impl Command {
     fn run(self, cx: &Context) -> Result<Exit> {
         match self {
             Self::Attach(args) => container::attach::run(cx, args.0),
+            Self::Cp(args) => container::cp::run(cx, args.0),
             Self::Create(args) => container::create::run(cx, args.0),
             Self::Completion(args) => system::completion::run(cx, args.0),
             Self::Diff(args) => container::diff::any(cx, args.0),

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod cleanup;
+pub mod cp;
 pub mod create;
 pub mod detach_keys;
 pub mod diff;
@@ -41,6 +42,7 @@ pub enum ContainerCommand {
     Logs(Later<logs::LogsArgs>),
     #[command(hide = true)]
     Cleanup(Later<cleanup::CleanupArgs>),
+    Cp(Later<cp::CpArgs>),
     Create(Later<create::CreateArgs>),
     Diff(Later<diff::DiffArgs>),
     Exists(Later<exists::ExistsArgs>),
@@ -70,6 +72,7 @@ impl ContainerCommand {
             Self::Exec(args) => exec::run(cx, args.0),
             Self::Logs(args) => logs::run(cx, args.0),
             Self::Cleanup(args) => cleanup::run(cx, args.0),
+            Self::Cp(args) => cp::run(cx, args.0),
             Self::Create(args) => create::run(cx, args.0),
             Self::Diff(args) => diff::container(cx, args.0),
             Self::Export(args) => export::run(cx, args.0),

@@ -22,7 +22,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
@@ -386,15 +386,20 @@ fn lookup(pid: u32, user: &str, groups: &[String]) -> Result<User> {
     let root = format!("/proc/{pid}/root");
     let root = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| Error::io("open", &root, e))?;
-    let read = |path: &str| read_small(&root, Path::new(path));
+    identity(root.as_fd(), user, groups)
+}
+
+/// A user by the files below a container's root.
+pub(super) fn identity(root: BorrowedFd<'_>, user: &str, groups: &[String]) -> Result<User> {
+    let read = |path: &str| read_small(root, Path::new(path));
     user::resolve(user, groups, &read("etc/passwd")?, &read("etc/group")?).context(format!("user {user:?}"))
 }
 
 /// Larger ones are not believed.
 const LARGEST_PASSWD: u64 = 1 << 20;
 
-fn read_small(root: &OwnedFd, path: &Path) -> Result<Vec<u8>> {
-    let (file, size) = match rooted::open_regular_in_root(root.as_fd(), path) {
+fn read_small(root: BorrowedFd<'_>, path: &Path) -> Result<Vec<u8>> {
+    let (file, size) = match rooted::open_regular_in_root(root, path) {
         Err(e) if e.kind() == crate::engine::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };

@@ -6,6 +6,7 @@
 mod accessible;
 pub mod attach;
 pub mod cleanup;
+pub mod copy;
 mod copy_up;
 pub mod create;
 pub mod defaults;

@@ -329,7 +329,7 @@ pub(super) fn bind_source(engine: &Engine, mount: &MountSpec) -> Result<PathBuf>
 }
 
 /// Fills a volume with what the image has at its place.
-fn fill(root: BorrowedFd<'_>, target: &Path, data: &Path) -> Result<()> {
+pub(super) fn fill(root: BorrowedFd<'_>, target: &Path, data: &Path) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let from = match rooted::open(root, target, flags, Mode::empty()) {
         Ok(from) => from,

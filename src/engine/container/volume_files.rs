@@ -2,7 +2,7 @@
 
 use crate::engine::store::View;
 use crate::engine::store::diff::create::{Archive, ArchiveOptions, everything};
-use crate::engine::store::diff::{Whiteouts, apply};
+use crate::engine::store::diff::{Merge, Whiteouts, apply};
 use crate::engine::volume::{Volume, Volumes};
 use crate::engine::{Context, Engine, Error, Result};
 use rustix::fs::{Mode, OFlags};
@@ -32,6 +32,7 @@ pub fn import_volume(engine: &Engine, volume: &Volume, archive: impl Read + Send
     // A file named `.wh.…` is a file like any other here.
     options.whiteouts = Whiteouts::Literal;
     options.force_mask = None;
+    options.merge = Some(Merge::default());
     mounted(engine, volume, |data| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory =

@@ -148,6 +148,7 @@ impl<'a> Extractor<'a> {
             // The whiteout deletes what the layers below have; this layer's directory must go on hiding it.
             opaque |= there.is_some_and(|s| is_whiteout(&s));
             if let Some(there) = &there {
+                self.check_kinds(&dir, name, there, true)?;
                 self.tell_of_loss(&dir, name, there);
             }
             remove(&dir, name)?;
@@ -322,17 +323,32 @@ impl<'a> Extractor<'a> {
     fn replace(&mut self, dir: Rc<Dir>, name: &[u8]) -> Result<Rc<Dir>> {
         let dir = self.reopen(dir)?;
         if let Some(there) = stat(&dir, name)? {
+            self.check_kinds(&dir, name, &there, false)?;
             self.tell_of_loss(&dir, name, &there);
         }
         remove(&dir, name)?;
         Ok(dir)
     }
 
+    /// docker's words for what [`super::Merge::keep_kinds`] forbids.
+    fn check_kinds(&self, dir: &Dir, name: &[u8], there: &Stat, directory: bool) -> Result<()> {
+        let is_dir = FileType::from_raw_mode(there.st_mode).is_dir();
+        if is_dir == directory || !self.options.merge.is_some_and(|merge| merge.keep_kinds) {
+            return Ok(());
+        }
+        let path = dir.join(name);
+        Err(Error::invalid(match directory {
+            true => format!("cannot overwrite non-directory {path:?} with directory"),
+            false => format!("cannot overwrite directory {path:?} with non-directory"),
+        }))
+    }
+
     /// A file's contents are where the tar would be made from again. docker and podman refuse such a layer.
     fn tell_of_loss(&mut self, dir: &Dir, name: &[u8], there: &Stat) {
         let kind = FileType::from_raw_mode(there.st_mode);
         let has_contents = kind.is_dir() || kind.is_file() && there.st_size > 0;
-        if has_contents && self.options.whiteouts != Whiteouts::Raw && !self.told_of_loss {
+        let layer = self.options.whiteouts != Whiteouts::Raw && self.options.merge.is_none();
+        if has_contents && layer && !self.told_of_loss {
             self.told_of_loss = true;
             let path = dir.join(name);
             tracing::warn!(

@@ -52,7 +52,8 @@ impl<'a> Metadata<'a> {
     pub fn new(options: &'a ApplyOptions) -> Self {
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         // A directory that was here before us may have a default ACL, which replaces the umask.
-        let umask = if options.whiteouts == Whiteouts::Raw { None } else { umask() };
+        let ours = options.whiteouts != Whiteouts::Raw && options.merge.is_none();
+        let umask = if ours { umask() } else { None };
         Self { options, own, umask: Cell::new(umask.unwrap_or(0o777)), told_of_xattrs: Cell::new(false) }
     }
 
@@ -70,7 +71,11 @@ impl<'a> Metadata<'a> {
                 Error::corrupt(format!("{name:?} belongs to ID {id}, which cannot be stored"))
             })
         };
-        Ok((id(entry.uid, |m| &m.uids)?, id(entry.gid, |m| &m.gids)?))
+        let (uid, gid) = match self.options.merge.and_then(|merge| merge.owner) {
+            Some((uid, gid)) => (uid.into(), gid.into()),
+            None => (entry.uid, entry.gid),
+        };
+        Ok((id(uid, |m| &m.uids)?, id(gid, |m| &m.gids)?))
     }
 
     /// The host's IDs of the container's root, when they are not ours.

@@ -94,8 +94,19 @@ pub struct ApplyOptions {
     /// storage.conf `force_mask`: every file and directory gets this mode, its real owner and mode go into the
     /// extended attribute `user.containers.override_stat`, and special files become regular ones.
     pub force_mask: Option<u32>,
+    /// The directory is no layer of ours but somebody's own, with files in it.
+    pub merge: Option<Merge>,
     /// Bounds.
     pub limits: Limits,
+}
+
+/// How an archive is unpacked over files that are there. They are replaced, directories are merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Merge {
+    /// Whose everything becomes, user and group as in the archive; `None`: as the archive says.
+    pub owner: Option<(u32, u32)>,
+    /// A directory is not replaced by something else, nor the other way round: that is an error.
+    pub keep_kinds: bool,
 }
 
 /// The compression of a blob, told from its first bytes.
