@@ -108,13 +108,20 @@ pub fn anticipate_join() {
         // SAFETY: the child makes system calls only and leaves by _exit(2): no lock, no allocation, no destructor of
         // this process is touched, so it does not matter in which state other threads would have left them. It closes
         // its own copies of all descriptors first, so that no lock and no pipe is held by it.
-        unsafe {
-            if libc::fork() == 0 {
+        let child = unsafe {
+            let child = libc::fork();
+            if child == 0 {
                 libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
                 let procs = libc::open(path.as_ptr(), libc::O_WRONLY);
                 libc::write(procs, c"0".as_ptr().cast(), 1);
                 libc::_exit(0);
             }
+            child
+        };
+        // It is not to be seen as a zombie for as long as this process lives.
+        if child > 0 {
+            let reap = move || nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child), None);
+            let _ = std::thread::Builder::new().spawn(reap);
         }
     });
 }

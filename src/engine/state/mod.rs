@@ -176,7 +176,9 @@ impl State {
         let mut bytes = Vec::new();
         for (parent, ephemeral) in [(self.persistent(), false), (self.ephemeral(), true)] {
             let Some(directory) = open_directory(&parent)? else { continue };
-            for id in ids_in(&parent)? {
+            let ids = ids_in(&parent)?;
+            records.reserve(ids.len());
+            for id in ids {
                 state_file(&id, &mut name);
                 match read_at(&directory, Path::new(&name), &mut bytes) {
                     Ok(true) => {}
