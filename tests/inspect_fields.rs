@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// How a field may differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum How {
+pub enum How {
     /// It may be missing.
     Absent,
     /// It may be of another type.
@@ -18,7 +18,7 @@ enum How {
 use How::{Absent, Own, Type};
 
 /// Path of the field (`*`: any one name, a final `**`: everything below), how it differs, and why.
-type Difference = (&'static str, How, &'static str);
+pub type Difference = (&'static str, How, &'static str);
 
 const ID: &str = "every engine gives its own";
 const MOMENT: &str = "when it happened";
@@ -205,7 +205,7 @@ const DOCKER_INFO: &[Difference] = &[
 ];
 
 /// Everything of `theirs` that is not in `ours` and in none of the tables.
-fn differences(theirs: &Value, ours: &Value, tables: &[&[Difference]]) -> Vec<String> {
+pub fn differences(theirs: &Value, ours: &Value, tables: &[&[Difference]]) -> Vec<String> {
     let rows: Vec<_> = tables.iter().flat_map(|table| table.iter().copied()).collect();
     let mut found = Vec::new();
     compare(theirs, Some(ours), &[], &rows, false, &mut found);
@@ -309,15 +309,15 @@ fn matches(pattern: &str, path: &[&str]) -> bool {
 
 /// What was found in several documents; fails at its end.
 #[derive(Default)]
-struct Report(Vec<String>);
+pub struct Report(Vec<String>);
 
 impl Report {
-    fn add(&mut self, what: &str, found: Vec<String>) {
+    pub fn add(&mut self, what: &str, found: Vec<String>) {
         self.0.extend(found.into_iter().map(|one| format!("{what}: {one}")));
     }
 
     #[track_caller]
-    fn finish(self) {
+    pub fn finish(self) {
         assert!(self.0.is_empty(), "\n{}", self.0.join("\n"));
     }
 }

@@ -23,6 +23,7 @@ mod foreign;
 mod generated_docs;
 mod hello;
 mod inspect_fields;
+mod inspect_networks;
 mod killpoints;
 mod kit;
 mod layers;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Cmd, Missing, PATH, Sandbox, eventually, leaks, program, root};
+use super::{Cmd, Host, Missing, PATH, Sandbox, eventually, leaks, program, root};
 
 /// The daemon. Dropping it ends it, and fails the test when something of it is left.
 pub struct Docker {
@@ -26,8 +26,18 @@ const SCRIPT: &str =
                       exec \"$0\" \"$@\"";
 
 impl Docker {
-    /// Starts one and waits until it answers.
+    /// Starts one without networks and waits until it answers.
     pub fn start() -> Result<Docker, Missing> {
+        Self::start_with(&[], &["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"])
+    }
+
+    /// Starts one on that host, with its own bridge and firewall rules there.
+    pub fn start_on(host: &Host) -> Result<Docker, Missing> {
+        let enter = format!("--net={}", host.namespace().display());
+        Self::start_with(&["nsenter", &enter], &[])
+    }
+
+    fn start_with(wrapper: &[&str], networks: &[&str]) -> Result<Docker, Missing> {
         root()?;
         let dockerd = program("dockerd")?;
         client()?;
@@ -38,13 +48,15 @@ impl Docker {
         // docker-registry's, on which all the tests stand, makes it on Debian.
         fs::create_dir_all("/etc/docker").unwrap();
         let log = fs::File::create(base.join("log")).unwrap();
-        let mut command = Command::new(program("unshare")?);
-        command.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT]).arg(dockerd);
+        let unshare = program("unshare")?;
+        let mut words = wrapper.iter().map(std::ffi::OsStr::new).chain([unshare.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT]).arg(dockerd);
         for (flag, file) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             command.arg(flag).arg(base.join(file));
         }
         command.arg("--host").arg(format!("unix://{}", base.join("socket").display()));
-        command.args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);
+        command.args(networks);
         command.args(["--storage-driver=vfs", "--exec-opt=native.cgroupdriver=cgroupfs", "--cgroup-parent"]);
         command.arg(&cgroup);
         command.env_clear().env("PATH", PATH).env("HOME", &base).current_dir(&base).process_group(0);

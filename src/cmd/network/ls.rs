@@ -73,7 +73,7 @@ fn labels(labels: &BTreeMap<String, String>) -> Value {
     labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",").into()
 }
 
-/// docker's fields, then podman's under the names they have in templates, then under those in JSON.
+/// docker's fields, whose truth values are text, then podman's under the names they have in templates, then under those in JSON.
 const LISTING: Listing<Row> = Listing {
     name: "network",
     columns: &[
@@ -81,9 +81,9 @@ const LISTING: Listing<Row> = Listing {
         column("Name", "NAME", |r| r.network.name.as_str().into(), Json::Same),
         column("Driver", "DRIVER", |r| r.network.driver.as_str().into(), Json::Same),
         column("Scope", "SCOPE", |_| "local".into(), Json::Same),
-        column("IPv4", "IPV4", |r| inspect::has(&r.network, false).into(), Json::Same),
-        column("IPv6", "IPV6", |r| inspect::has(&r.network, true).into(), Json::Same),
-        column("Internal", "INTERNAL", |r| r.network.internal.into(), Json::Same),
+        column("IPv4", "IPV4", |r| inspect::has(&r.network, false).to_string().into(), Json::Same),
+        column("IPv6", "IPV6", |r| inspect::has(&r.network, true).to_string().into(), Json::Same),
+        column("Internal", "INTERNAL", |r| r.network.internal.to_string().into(), Json::Same),
         column(
             "Labels",
             "LABELS",
