@@ -137,3 +137,38 @@ fn udp_is_published_too() {
     sandbox.coracle(["rm", "-f", "-t", "0", "echo"]).ok();
     assert_eq!(lan.host.state(), before);
 }
+
+/// netavark 1.4 knows no ipvlan. What it made before it came to that is undone, too.
+#[test]
+fn what_the_installed_netavark_cannot_do_leaves_nothing() {
+    let (lan, sandbox, before) = require!(on_a_host());
+    sandbox.coracle(["network", "create", "app"]).ok();
+    let ipvlan =
+        ["network", "create", "-d", "ipvlan", "-o", "parent=lan0", "--subnet", "192.0.2.0/24", "lan"];
+    sandbox.coracle(ipvlan).ok();
+    let run = [
+        "run",
+        "--rm",
+        "-p",
+        "8080:80",
+        "--network",
+        "app",
+        "--network",
+        "lan",
+        "lab/busybox",
+        "ip",
+        "address",
+    ];
+    let outcome = sandbox.coracle(run).run();
+    match outcome.exit_code() {
+        0 => assert!(outcome.text().contains("eth1"), "{outcome}"),
+        _ => {
+            let told = outcome
+                .code(125)
+                .stderr_has("unknown network driver")
+                .stderr_has("hint: the installed netavark");
+            told.stderr_lacks("Warning");
+        }
+    }
+    assert_eq!(lan.host.state(), before);
+}

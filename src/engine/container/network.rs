@@ -37,12 +37,20 @@ pub fn way(spec: &ContainerSpec) -> Option<Way> {
 pub(super) fn resolve(engine: &Engine, spec: &mut ContainerSpec) -> Result<()> {
     let networks = Networks::open(&engine.config);
     for attachment in &mut spec.network.attachments {
-        attachment.network = networks.resolve(&attachment.network)?.name;
+        attachment.network = wanted(&networks, &attachment.network)?;
     }
     for link in &mut spec.network.links {
         link.container = engine.state.resolve(&link.container)?;
     }
     with_site(engine, |site| network::check(site, &spec.network.attachments))
+}
+
+/// The name of a network that somebody wants to be on.
+fn wanted(networks: &Networks<'_>, name: &str) -> Result<String> {
+    networks.resolve(name).map(|network| network.name).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => e.with_hint(format!("coracle network create {name}")),
+        _ => e,
+    })
 }
 
 /// Whether the ports that a start would publish are free now.
@@ -267,7 +275,7 @@ pub(super) fn undo(engine: &Engine, id: &str) -> Result<()> {
 /// [`ErrorKind::Conflict`] when it is on it; [`ErrorKind::Unsupported`] when its network namespace is not its own.
 pub fn connect(engine: &Engine, id: &str, attachment: Attachment) -> Result<()> {
     let mut attachment = attachment;
-    attachment.network = Networks::open(&engine.config).resolve(&attachment.network)?.name;
+    attachment.network = wanted(&Networks::open(&engine.config), &attachment.network)?;
     with_site(engine, |site| network::check(site, std::slice::from_ref(&attachment)))?;
     change(engine, id, |locked, record| {
         if record.state.network.attachments.iter().any(|a| a.network == attachment.network) {

@@ -84,8 +84,7 @@ impl<'a> Networks<'a> {
                 format!("more than one network has an ID that begins with {name}"),
             )
             .with_hint("give more digits of the ID, or the name")),
-            (None, _) => Err(Error::not_found(format!("network {name} not found"))
-                .with_hint(format!("coracle network create {name}"))),
+            (None, _) => Err(Error::not_found(format!("network {name} not found"))),
         }
     }
 

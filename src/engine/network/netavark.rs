@@ -341,6 +341,10 @@ fn refusal(answer: &[u8], logged: &str) -> Error {
         Err(_) if !logged.trim().is_empty() => logged.trim().to_owned(),
         Err(_) => "it failed without a word".to_owned(),
     };
+    if words.contains("unknown network driver") || words.contains("not yet supported") {
+        return Error::unsupported(format!("netavark: {words}"))
+            .with_hint("the installed netavark is too old: ipvlan needs 1.5, the IPAM driver dhcp 1.6");
+    }
     let error = Error::new(ErrorKind::Runtime, format!("netavark: {words}"));
     if words.contains("iptables") && words.contains("No such file") {
         return error.with_hint("install the package iptables");

@@ -8,7 +8,7 @@ use crate::engine::config::Config;
 use crate::engine::host::netlink::{self, Netlink};
 use crate::engine::host::netns;
 use crate::engine::spec::Endpoint;
-use crate::engine::{Context, Error, Result};
+use crate::engine::{Context, Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -48,21 +48,14 @@ impl Connection {
             return Ok(());
         }
         let program = Netavark::find(site.config)?;
-        let client = self.client(site, members);
-        let teardown = || {
-            for member in members.iter().filter(|m| m.network.separates()) {
-                self.separate_by_rules(site, member, false)?;
-            }
-            let Err(e) = program.teardown(&self.netns, &client) else { return Ok(()) };
-            // What was made in part is torn down in part, and bridge and firewall rules stay. Made once more it goes as a
-            // whole.
-            tracing::debug!("network of container {}: {e}; once more", self.id);
-            let other = self.netns.with_extension("again");
-            netns::remove(&other)?;
-            netns::create(&other)?;
-            let done = program.setup(&other, &client).and_then(|_| program.teardown(&other, &client));
-            netns::remove(&other)?;
-            done
+        let alone = |member| match self.tear_down(&program, site, std::slice::from_ref(member)) {
+            // What it cannot do it has never made.
+            Err(e) if e.kind() == ErrorKind::Unsupported => Ok(()),
+            done => done,
+        };
+        let teardown = || match self.tear_down(&program, site, members) {
+            Err(e) if e.kind() == ErrorKind::Unsupported => members.iter().try_for_each(alone),
+            done => done,
         };
         let _lock = lock(site.config)?;
         if !site.config.rootless() {
@@ -70,6 +63,23 @@ impl Connection {
         }
         // Without the namespace the bridges are gone, too.
         Shared::existing(self.dir()).map_or(Ok(()), |shared| shared.run(teardown))
+    }
+
+    fn tear_down(&self, program: &Netavark, site: &Site<'_>, members: &[Member]) -> Result<()> {
+        let client = self.client(site, members);
+        for member in members.iter().filter(|m| m.network.separates()) {
+            self.separate_by_rules(site, member, false)?;
+        }
+        let Err(e) = program.teardown(&self.netns, &client) else { return Ok(()) };
+        // What was made in part is torn down in part, and bridge and firewall rules stay. Made once more it goes as a
+        // whole.
+        tracing::debug!("network of container {}: {e}; once more", self.id);
+        let other = self.netns.with_extension("again");
+        netns::remove(&other)?;
+        netns::create(&other)?;
+        let done = program.setup(&other, &client).and_then(|_| program.teardown(&other, &client));
+        netns::remove(&other)?;
+        done
     }
 
     /// docker's `--link-local-ip`, which netavark does not know: further addresses, on a link of their own.
