@@ -45,4 +45,5 @@ mod store;
 mod streams;
 mod systemd;
 mod tree;
+mod users_network;
 mod volumes;

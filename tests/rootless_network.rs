@@ -2,196 +2,16 @@
 //!
 //! `CORACLE_TEST_PASTA` names a directory with another pasta than the installed one.
 
-use crate::network::{get, serve};
-use crate::support::{self, Lan, Missing, Sandbox, require};
-use coracle::engine::Result;
+use crate::support::lab::{BOTH, Echo, Lab, TIMEOUT, ask, command, ip, kill, within};
+use crate::support::{self, require};
 use coracle::engine::config::Config;
 use coracle::engine::host::{netns, process};
 use coracle::engine::network::rootless::Shared;
 use coracle::engine::network::{UserMode, forward, pasta, slirp4netns, user_mode};
 use coracle::engine::spec::{PortMapping, Protocol};
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
-use std::time::Duration;
-
-const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A client and a host on one link, `10.77.0.2` and `10.77.0.1`, `fd77::2` and `fd77::1`. The client is the host's router,
-/// too, as `10.77.0.254` and `fd77::fe`; behind it, in the world, are `198.51.100.7` and `2001:db8:7::7`. The host resolves names at 127.0.0.53.
-struct Lab {
-    dir: tempfile::TempDir,
-    client: PathBuf,
-    host: PathBuf,
-}
-
-impl Lab {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let [client, host] = ["client", "host"].map(|name| dir.path().join(name));
-        for path in [&client, &host] {
-            netns::create(path).unwrap();
-            ip(path, "link set lo up");
-            within(path, || std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap());
-        }
-        within(&client, || command("ip link add c0 type veth peer name h0"));
-        ip(&client, &format!("link set h0 netns {}", host.display()));
-        for (path, addresses, interface) in [
-            (
-                &client,
-                &[
-                    "10.77.0.2/24",
-                    "fd77::2/64",
-                    "10.77.0.254/24",
-                    "fd77::fe/64",
-                    "198.51.100.7/32",
-                    "2001:db8:7::7/128",
-                ][..],
-                "c0",
-            ),
-            (&host, &["10.77.0.1/24", "fd77::1/64"], "h0"),
-        ] {
-            addresses.iter().for_each(|address| {
-                ip(
-                    path,
-                    &format!(
-                        "addr add {address} dev {interface}{}",
-                        if address.contains("::fe") { " preferred_lft 0" } else { "" }
-                    ),
-                )
-            });
-            ip(path, &format!("link set {interface} up"));
-        }
-        ip(&host, "route add default via 10.77.0.254");
-        ip(&host, "-6 route add default via fd77::fe");
-        std::fs::write(dir.path().join("resolv.conf"), "nameserver 127.0.0.53\n").unwrap();
-        Self { dir, client, host }
-    }
-
-    /// Runs a test on the host.
-    fn on_host(&self, test: impl FnOnce() + Send) {
-        let resolv = self.dir.path().join("resolv.conf");
-        let run = netns::within_covered(&self.host, &resolv, Path::new("/etc/resolv.conf"), None, || {
-            test();
-            Ok(())
-        });
-        run.unwrap();
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for path in [&self.client, &self.host] {
-            netns::remove(path).unwrap();
-        }
-    }
-}
-
-fn within<T: Send>(namespace: &Path, act: impl FnOnce() -> T + Send) -> T {
-    netns::within(namespace, || Ok(act())).unwrap()
-}
-
-fn ip(namespace: &Path, arguments: &str) {
-    within(namespace, || command(&format!("ip {arguments}")));
-}
-
-fn command(line: &str) {
-    let words: Vec<&str> = line.split(' ').collect();
-    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Answers every connection and datagram on a port with the peer's address.
-struct Echo {
-    tcp: Arc<TcpListener>,
-    udp: Arc<UdpSocket>,
-    threads: Vec<std::thread::JoinHandle<()>>,
-}
-
-impl Echo {
-    fn new(namespace: &Path, address: &str) -> Self {
-        let (tcp, udp) = within(namespace, || {
-            (Arc::new(TcpListener::bind(address).unwrap()), Arc::new(UdpSocket::bind(address).unwrap()))
-        });
-        let (listener, socket) = (tcp.clone(), udp.clone());
-        let serve_tcp = std::thread::spawn(move || {
-            while let Ok((mut stream, peer)) = listener.accept() {
-                // The client speaks first: Debian 12's pasta tells the container of a connection no sooner.
-                let _ = stream.set_read_timeout(Some(TIMEOUT));
-                let _ = stream.read_exact(&mut [0]);
-                let _ = stream.write_all(peer.ip().to_canonical().to_string().as_bytes());
-            }
-        });
-        let serve_udp = std::thread::spawn(move || {
-            let mut buffer = [0; 64];
-            while let Ok((n, peer)) = socket.recv_from(&mut buffer) {
-                if n == 0 {
-                    break;
-                }
-                let _ = socket.send_to(peer.ip().to_canonical().to_string().as_bytes(), peer);
-            }
-        });
-        Self { tcp, udp, threads: vec![serve_tcp, serve_udp] }
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        let _ = rustix::net::shutdown(&*self.tcp, rustix::net::Shutdown::Both);
-        // The socket is where it was made, so it reaches itself.
-        let mut address = self.udp.local_addr().unwrap();
-        if address.ip().is_unspecified() {
-            address.set_ip(std::net::Ipv6Addr::LOCALHOST.into());
-        }
-        self.udp.send_to(&[], address).unwrap();
-        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
-    }
-}
-
-/// What an [`Echo`] says to a connection from `namespace`, from the address `from` if given.
-fn ask(namespace: &Path, protocol: Protocol, from: &str, to: &str) -> Result<String, std::io::Error> {
-    let asked = try_ask(namespace, protocol, from, to);
-    if let Err(e) = &asked {
-        println!("{protocol:?} from {} {from} to {to}: {e}", namespace.display());
-    }
-    asked
-}
-
-fn try_ask(namespace: &Path, protocol: Protocol, from: &str, to: &str) -> Result<String, std::io::Error> {
-    let to: SocketAddr = to.parse().unwrap();
-    within(namespace, || {
-        let mut text = String::new();
-        if protocol == Protocol::Tcp {
-            let mut stream =
-                if from.is_empty() { TcpStream::connect_timeout(&to, TIMEOUT)? } else { bound(from, to)? };
-            stream.set_read_timeout(Some(TIMEOUT))?;
-            stream.write_all(b"?")?;
-            stream.read_to_string(&mut text)?;
-            return Ok(text);
-        }
-        let any = if to.is_ipv4() { "0.0.0.0" } else { "::" };
-        let from: IpAddr = if from.is_empty() { any } else { from }.parse().unwrap();
-        let socket = UdpSocket::bind(SocketAddr::new(from, 0))?;
-        socket.set_read_timeout(Some(TIMEOUT))?;
-        socket.connect(to)?;
-        socket.send(b"who am I?")?;
-        let mut buffer = [0; 64];
-        let n = socket.recv(&mut buffer)?;
-        Ok(String::from_utf8_lossy(&buffer[..n]).into_owned())
-    })
-}
-
-/// A connection from a chosen address.
-fn bound(from: &str, to: SocketAddr) -> Result<TcpStream, std::io::Error> {
-    let family =
-        if to.is_ipv4() { rustix::net::AddressFamily::INET } else { rustix::net::AddressFamily::INET6 };
-    let socket = rustix::net::socket(family, rustix::net::SocketType::STREAM, None)?;
-    rustix::net::bind(&socket, &SocketAddr::new(from.parse().unwrap(), 0))?;
-    rustix::net::connect(&socket, &to)?;
-    Ok(socket.into())
-}
 
 fn config() -> Config {
     let mut config = Config::default();
@@ -210,8 +30,6 @@ fn recent(config: &Config) -> bool {
     let program = process::find_program("pasta", &config.env.path()).unwrap();
     String::from_utf8_lossy(&std::fs::read(program).unwrap()).contains("map-guest-addr")
 }
-
-const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 
 /// The host's resolver: answers every query with its first twelve bytes, marked as an answer.
 fn resolver(host: &Path) -> UdpSocket {
@@ -400,15 +218,6 @@ fn container_on_bridge(lab: &Lab, shared: &Shared, n: u8) -> PathBuf {
     path
 }
 
-fn kill(pidfile: &Path) {
-    let text = std::fs::read_to_string(pidfile).unwrap();
-    let mut words = text.split_whitespace();
-    let pid: u32 = words.next().unwrap().parse().unwrap();
-    let fd = process::PidFd::open(pid, words.next().unwrap().parse().unwrap()).unwrap().unwrap();
-    fd.signal(9).unwrap();
-    assert!(fd.wait(Some(TIMEOUT)).unwrap());
-}
-
 /// Everybody's connections to the container 2's port 8080.
 fn published_ports_work(lab: &Lab) {
     for protocol in BOTH {
@@ -546,127 +355,4 @@ fn from_port_80(from: &str, to: SocketAddr) -> String {
     let mut buffer = [0; 64];
     let n = socket.recv(&mut buffer).unwrap();
     String::from_utf8_lossy(&buffer[..n]).into_owned()
-}
-
-/// An ordinary user on the host of a link, with a busybox.
-fn user_on_a_host() -> Result<(Lan, Sandbox), Missing> {
-    let lan = Lan::new()?;
-    let mut sandbox = Sandbox::user()?;
-    sandbox.pull("lab/busybox");
-    sandbox.move_to(&lan.host);
-    Ok((lan, sandbox))
-}
-
-#[test]
-fn a_users_container_is_on_the_hosts_network_and_publishes_ports() {
-    let (lan, sandbox) = require!(user_on_a_host());
-    let before = lan.host.state();
-    serve(&sandbox, "web", &["-p", "8080:80"], "hello");
-    for address in ["127.0.0.1", "[::1]", &lan.host.ipv4, &format!("[{}]", lan.host.ipv6)] {
-        assert_eq!(get(&lan.host, &format!("http://{address}:8080/")), "hello", "{address} from the host");
-    }
-    assert_eq!(get(&lan.client, &format!("http://{}:8080/", lan.host.ipv4)), "hello");
-    sandbox.coracle(["logs", "web"]).ok().stderr_has(&lan.client.ipv4);
-    assert_eq!(get(&lan.client, &format!("http://[{}]:8080/", lan.host.ipv6)), "hello");
-    sandbox.coracle(["logs", "web"]).ok().stderr_has(&lan.client.ipv6);
-    sandbox.coracle(["port", "web"]).ok().stdout_has("80/tcp -> 0.0.0.0:8080");
-
-    let _host = Echo::new(&lan.host.namespace(), &format!("{}:7001", lan.host.ipv4));
-    let _world = Echo::new(&lan.client.namespace(), "[::]:7000");
-    for to in [
-        "host.containers.internal 7001".to_owned(),
-        format!("{} 7000", lan.client.ipv4),
-        format!("{} 7000", lan.client.ipv6),
-    ] {
-        // Its own direction stays open: Debian 12's pasta forgets to close the other one after that.
-        let script = format!("mkfifo /f; exec 3<>/f; echo >&3; rm /f; nc {to} <&3");
-        sandbox.coracle(["exec", "web", "sh", "-c", &script]).ok().stdout_has(if to.contains(':') {
-            &lan.host.ipv6
-        } else {
-            &lan.host.ipv4
-        });
-    }
-
-    sandbox
-        .coracle(["run", "-d", "--name", "late", "-p", "8080:80", "lab/busybox", "true"])
-        .fails(125)
-        .stderr_has("8080");
-    let id = sandbox.coracle(["inspect", "-f", "{{.Id}}", "web"]).ok().text().trim().to_owned();
-    kill(&sandbox.run_root().join("coracle/run").join(&id).join("user-mode"));
-    sandbox.coracle(["network", "reload", "web"]).ok();
-    assert_eq!(get(&lan.client, &format!("http://{}:8080/", lan.host.ipv4)), "hello");
-    sandbox.coracle(["restart", "-t", "0", "web"]).ok();
-    assert_eq!(get(&lan.client, &format!("http://{}:8080/", lan.host.ipv4)), "hello");
-    sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
-    assert_eq!(lan.host.state(), before);
-    let refused = lan
-        .client
-        .command(&["curl", "-sS", "--max-time", "3", &format!("http://{}:8080/", lan.host.ipv4)])
-        .status()
-        .unwrap();
-    assert!(!refused.success());
-}
-
-#[test]
-fn options_of_pasta_and_slirp4netns_reach_them() {
-    let (lan, sandbox) = require!(user_on_a_host());
-    let show = |network: &str| {
-        let argv = ["run", "--rm", "--network", network, "lab/busybox", "ip", "address"];
-        sandbox.coracle(argv).ok().text().to_owned()
-    };
-    let shown = show("pasta:-I,outside0,--mtu,1400,-a,10.44.0.5,-n,24,-g,10.44.0.1");
-    assert!(
-        shown.contains("outside0") && shown.contains("mtu 1400") && shown.contains("10.44.0.5/24"),
-        "{shown}"
-    );
-    let shown = show("slirp4netns:cidr=10.45.0.0/24,mtu=1300");
-    assert!(
-        shown.contains("tap0") && shown.contains("mtu 1300") && shown.contains("10.45.0.100/24"),
-        "{shown}"
-    );
-    let wrong = ["run", "--rm", "--network", "slirp4netns:colour=red", "lab/busybox", "true"];
-    sandbox.coracle(wrong).fails(125).stderr_has("unknown option for slirp4netns: \"colour=red\"");
-    let wrong = ["run", "--rm", "--network", "pasta:--colour", "lab/busybox", "true"];
-    sandbox.coracle(wrong).fails(125).stderr_has("pasta failed").stderr_lacks("Usage");
-    serve(&sandbox, "web", &["--network", "slirp4netns", "-p", "8081:80"], "slirp");
-    assert_eq!(get(&lan.client, &format!("http://{}:8081/", lan.host.ipv4)), "slirp");
-    sandbox.coracle(["logs", "web"]).ok().stderr_has(&lan.client.ipv4);
-    sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
-}
-
-#[test]
-fn killed_pastas_of_a_users_bridges_are_started_again_by_the_next_container() {
-    let (lan, sandbox) = require!(user_on_a_host());
-    sandbox.coracle(["network", "create", "--ipv6", "app"]).ok();
-    serve(&sandbox, "web", &["--network", "app", "-p", "8080:80"], "hello");
-    let id = sandbox.coracle(["inspect", "-f", "{{.Id}}", "web"]).ok().text().trim().to_owned();
-    let directory = sandbox.run_root().join("coracle/netns");
-    let works = || {
-        for (from, to) in [
-            (&lan.client, lan.host.ipv4.clone()),
-            (&lan.client, format!("[{}]", lan.host.ipv6)),
-            (&lan.host, "127.0.0.1".to_owned()),
-            (&lan.host, "[::1]".to_owned()),
-        ] {
-            assert_eq!(get(from, &format!("http://{to}:8080/")), "hello", "{to} from {}", from.name);
-        }
-    };
-    works();
-    let log = sandbox.coracle(["logs", "web"]).ok();
-    log.stderr_has(&lan.client.ipv4).stderr_has(&lan.client.ipv6);
-    kill(&directory.join("rootless.pid"));
-    kill(&directory.join(format!("rootless-ports-{id}.pid")));
-    assert!(!user_mode::running(&directory.join("rootless.pid")));
-    // It finds the server by its name, and the world.
-    let _world = Echo::new(&lan.client.namespace(), "[::]:7000");
-    let script = format!(
-        "wget -qO- http://web/ && mkfifo /f && exec 3<>/f && echo >&3 && nc {} 7000 <&3",
-        lan.client.ipv4
-    );
-    let next = sandbox.coracle(["run", "--rm", "--network", "app", "lab/busybox", "sh", "-c", &script]);
-    next.ok().stdout_has("hello").stdout_has(&lan.host.ipv4);
-    works();
-    sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
-    let left: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left, ["rootless-users"]);
 }

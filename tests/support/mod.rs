@@ -17,6 +17,7 @@ mod docker;
 mod flaky;
 mod http;
 mod images;
+pub mod lab;
 mod lan;
 mod leaks;
 mod oracle;
