@@ -64,13 +64,19 @@ install: ## Install into PREFIX (with DOCKER=1 also as "docker")
 	[ ! -e completions/_coracle ] || install -Dm644 completions/_coracle $(SHARE)/zsh/site-functions/_coracle
 	[ ! -e completions/coracle.fish ] || install -Dm644 completions/coracle.fish $(SHARE)/fish/vendor_completions.d/coracle.fish
 	[ "$(DOCKER)" != 1 ] || ln -sf coracle $(BINDIR)/docker
+	[ "$(DOCKER)" != 1 ] || for file in bash:bash-completion/completions/docker zsh:zsh/site-functions/_docker \
+		fish:fish/vendor_completions.d/docker.fish; do \
+		$(BINDIR)/docker completion --file "$(SHARE)/$${file#*:}" "$${file%%:*}" || exit; \
+	done
 	[ -n "$(DESTDIR)" ] || scripts/apparmor $(BINDIR)/coracle
 
 uninstall: ## Remove what `make install` put there
 	rm -f $(BINDIR)/coracle $(SHARE)/man/man1/coracle.1 $(SHARE)/man/man1/coracle-*.1
 	rm -f $(SHARE)/bash-completion/completions/coracle $(SHARE)/zsh/site-functions/_coracle
 	rm -f $(SHARE)/fish/vendor_completions.d/coracle.fish
-	[ "$$(readlink $(BINDIR)/docker)" != coracle ] || rm -f $(BINDIR)/docker
+	[ "$$(readlink $(BINDIR)/docker)" != coracle ] || rm -f $(BINDIR)/docker \
+		$(SHARE)/bash-completion/completions/docker $(SHARE)/zsh/site-functions/_docker \
+		$(SHARE)/fish/vendor_completions.d/docker.fish
 	[ -n "$(DESTDIR)" ] || scripts/apparmor --remove $(BINDIR)/coracle
 
 clean: ## Remove everything that was built, test images included
