@@ -44,6 +44,7 @@ mod session;
 mod store;
 mod streams;
 mod systemd;
+mod top;
 mod tree;
 mod users_network;
 mod volumes;

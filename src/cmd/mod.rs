@@ -77,6 +77,7 @@ enum Command {
     Exec(Later<container::exec::ExecArgs>),
     Export(Later<container::export::ExportArgs>),
     Help(Later<system::help::HelpArgs>),
+    History(Later<image::history::HistoryArgs>),
     Logs(Later<container::logs::LogsArgs>),
     /// Work with containers
     #[command(subcommand, next_display_order = None)]
@@ -114,6 +115,7 @@ enum Command {
     Run(Later<container::run::RunArgs>),
     Start(Later<container::start::StartArgs>),
     Stop(Later<container::stop::StopArgs>),
+    Top(Later<container::top::TopArgs>),
     Wait(Later<container::wait::WaitArgs>),
 }
 
@@ -128,6 +130,7 @@ impl Command {
             Self::Export(args) => container::export::run(cx, args.0),
             Self::Exec(args) => container::exec::run(cx, args.0),
             Self::Help(args) => system::help::run(cx, args.0),
+            Self::History(args) => image::history::run(cx, args.0),
             Self::Logs(args) => container::logs::run(cx, args.0),
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
@@ -154,6 +157,7 @@ impl Command {
             Self::Run(args) => container::run::run(cx, args.0),
             Self::Start(args) => container::start::run(cx, args.0),
             Self::Stop(args) => container::stop::run(cx, args.0),
+            Self::Top(args) => container::top::run(cx, args.0),
             Self::Wait(args) => container::wait::run(cx, args.0),
         }
     }

@@ -26,6 +26,7 @@ pub mod start;
 pub mod started;
 pub mod stop;
 pub mod streams;
+pub mod top;
 pub mod wait;
 
 use super::later::Later;
@@ -61,6 +62,7 @@ pub enum ContainerCommand {
     Start(Later<start::StartArgs>),
     Stop(Later<stop::StopArgs>),
     Unpause(Later<pause::UnpauseArgs>),
+    Top(Later<top::TopArgs>),
     Wait(Later<wait::WaitArgs>),
 }
 
@@ -89,6 +91,7 @@ impl ContainerCommand {
             Self::Start(args) => start::run(cx, args.0),
             Self::Stop(args) => stop::run(cx, args.0),
             Self::Unpause(args) => pause::unpause(cx, args.0),
+            Self::Top(args) => top::run(cx, args.0),
             Self::Wait(args) => wait::run(cx, args.0),
         }
     }

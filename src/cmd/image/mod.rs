@@ -2,6 +2,7 @@
 
 pub mod exists;
 pub mod filters;
+pub mod history;
 pub mod images;
 pub mod inspect;
 pub mod progress;
@@ -23,6 +24,7 @@ use clap::Subcommand;
 pub enum ImageCommand {
     Diff(Later<super::container::diff::ImageDiffArgs>),
     Exists(Later<exists::ExistsArgs>),
+    History(Later<history::HistoryArgs>),
     Inspect(Later<inspect::ImageInspectArgs>),
     #[command(visible_alias = "list")]
     Ls(Later<images::ImagesArgs>),
@@ -41,6 +43,7 @@ impl ImageCommand {
         match self {
             Self::Diff(args) => super::container::diff::image(cx, args.0),
             Self::Exists(args) => exists::run(cx, args.0),
+            Self::History(args) => history::run(cx, args.0),
             Self::Inspect(args) => inspect::run(cx, args.0),
             Self::Ls(args) => images::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),

@@ -20,6 +20,7 @@ use crate::engine::state::{Record, Status};
 use crate::engine::{Context, Engine, Error, Result};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -393,6 +394,14 @@ fn lookup(pid: u32, user: &str, groups: &[String]) -> Result<User> {
 pub(super) fn identity(root: BorrowedFd<'_>, user: &str, groups: &[String]) -> Result<User> {
     let read = |path: &str| read_small(root, Path::new(path));
     user::resolve(user, groups, &read("etc/passwd")?, &read("etc/group")?).context(format!("user {user:?}"))
+}
+
+/// The names of users and of groups by their IDs, as the files below a container's root have them.
+pub(super) fn names(root: &Path) -> Result<(BTreeMap<u32, String>, BTreeMap<u32, String>)> {
+    let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Error::io("open", root, e))?;
+    let read = |path: &str| read_small(root.as_fd(), Path::new(path));
+    Ok(user::names(&read("etc/passwd")?, &read("etc/group")?))
 }
 
 /// Larger ones are not believed.

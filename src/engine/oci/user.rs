@@ -5,6 +5,7 @@
 
 use crate::engine::spec::User;
 use crate::engine::{Error, Result};
+use std::collections::BTreeMap;
 
 /// UIDs and GIDs the kernel takes: `u32::MAX` means "unchanged" to setuid(2), and podman stops at `i32::MAX`.
 const MAX_ID: u32 = i32::MAX as u32;
@@ -121,6 +122,19 @@ fn parse_id(text: &str) -> Option<u32> {
         return None;
     }
     text.parse().ok().filter(|n| *n <= MAX_ID)
+}
+
+/// The names of users and of groups by their IDs; of several names the first counts.
+pub fn names(passwd: &[u8], group: &[u8]) -> (BTreeMap<u32, String>, BTreeMap<u32, String>) {
+    let (passwd, group) = (String::from_utf8_lossy(passwd), String::from_utf8_lossy(group));
+    let (mut users, mut groups) = (BTreeMap::new(), BTreeMap::new());
+    for row in passwd_rows(&passwd) {
+        users.entry(row.uid).or_insert_with(|| row.name.to_owned());
+    }
+    for row in group_rows(&group) {
+        groups.entry(row.gid).or_insert_with(|| row.name.to_owned());
+    }
+    (users, groups)
 }
 
 /// passwd(5); rows that are malformed, or whose numbers overflow, do not exist.

@@ -78,6 +78,19 @@ impl Store {
         tree_size(&own)
     }
 
+    /// Bytes of each layer below and including `top`, the lowest first.
+    pub fn layer_sizes(&self, top: Option<&str>) -> Result<Vec<u64>> {
+        let mut sizes = Vec::new();
+        let mut next = top.map(str::to_owned);
+        while let Some(id) = next.take() {
+            let layer = self.layer_of(&id)?;
+            sizes.push(self.layer_size(&layer.id)?);
+            next = layer.parent;
+        }
+        sizes.reverse();
+        Ok(sizes)
+    }
+
     /// Bytes of an image: all its layers and big data.
     pub fn image_size(&self, id: &str) -> Result<u64> {
         let image = self.image(id)?;

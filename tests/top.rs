@@ -1,0 +1,89 @@
+//! `top` and `history`: what runs in a container, and how its image came to be.
+
+use crate::support::{Entry, Image, Layer, Sandbox, busybox_entries, require};
+use serde_json::json;
+
+#[test]
+fn top_shows_the_processes_of_the_container_alone() {
+    for sandbox in require!(Sandbox::both()) {
+        sandbox.pull("lab/busybox");
+        let script = "sleep 1234 & exec sleep 4321";
+        let run = [
+            "run",
+            "-d",
+            "--network=none",
+            "--name",
+            "c",
+            "--user",
+            "lab",
+            "lab/busybox",
+            "sh",
+            "-c",
+            script,
+        ];
+        sandbox.coracle(run).ok();
+        let shown = sandbox.coracle(["top", "c"]).ok();
+        let lines = shown.lines();
+        assert_eq!(
+            lines[0].split_whitespace().collect::<Vec<_>>(),
+            ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+        );
+        assert_eq!(lines.len(), 3, "{shown}");
+        assert!(lines[1].starts_with("lab ") && lines[1].ends_with("sleep 4321"), "{shown}");
+        let pid = sandbox.coracle(["inspect", "c", "--format", "{{.State.Pid}}"]).ok();
+        assert_eq!(lines[1].split_whitespace().nth(1), Some(pid.text()));
+        // podman's descriptors have the container's own IDs.
+        let shown =
+            sandbox.coracle(["top", "c", "pid", "ppid,user", "args", "state", "capeff", "seccomp"]).ok();
+        let row: Vec<&str> = shown.lines()[1].split_whitespace().collect();
+        assert_eq!(row, ["1", "0", "lab", "sleep", "4321", "S", "none", "filter"], "{shown}");
+        assert_eq!(shown.lines()[2].split_whitespace().nth(1), Some("1"), "{shown}");
+        // The host's ps with docker's options.
+        if std::path::Path::new("/usr/bin/ps").exists() {
+            let shown = sandbox.coracle(["top", "c", "-eo", "pid,comm"]).ok();
+            assert_eq!(shown.lines().len(), 3, "{shown}");
+            sandbox.coracle(["container", "top", "c", "aux"]).ok().stdout_has("sleep 1234");
+            sandbox.coracle(["top", "c", "-eo", "comm"]).fails(1).stderr_has("Couldn't find PID field");
+        }
+        sandbox.coracle(["top", "c", "pid,nope"]).fails(1).stderr_has("unknown descriptor \"nope\"");
+        // With the host's PID namespace nobody else is shown.
+        let run =
+            ["run", "-d", "--network=none", "--pid=host", "--name", "h", "lab/busybox", "sleep", "1234"];
+        sandbox.coracle(run).ok();
+        assert_eq!(sandbox.coracle(["top", "h"]).ok().lines().len(), 2);
+        sandbox.coracle(["top", "-l"]).ok().stdout_has("sleep 1234");
+        sandbox.coracle(["kill", "c", "h"]).ok();
+        sandbox.coracle(["top", "c"]).fails(1).stderr_has("is not running");
+        sandbox.coracle(["top", "nosuch"]).fails(1).stderr_has("no such container");
+    }
+}
+
+#[test]
+fn history_is_the_image_s_own() {
+    let sandbox = require!(Sandbox::user());
+    sandbox.pull("lab/config");
+    let shown = sandbox.coracle(["history", "lab/config"]).ok();
+    let headings: Vec<&str> =
+        shown.lines()[0].split("  ").filter(|w| !w.trim().is_empty()).map(str::trim).collect();
+    assert_eq!(headings, ["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
+    let id = sandbox.coracle(["images", "-q", "lab/config"]).ok();
+    assert!(shown.lines()[1].starts_with(id.text()), "{shown}");
+    let podman = require!(sandbox.podman(["history", "--format", "json", "lab/config"])).ok().json();
+    let own = sandbox.coracle(["image", "history", "--format", "json", "lab/config"]).ok().json();
+    assert_eq!(own.as_array().unwrap().len(), podman.as_array().unwrap().len());
+    for (own, podman) in own.as_array().unwrap().iter().zip(podman.as_array().unwrap()) {
+        let of = |it: &serde_json::Value, key: &str| it[key].as_str().unwrap_or_default().to_owned();
+        for key in ["CreatedBy", "comment", "created"] {
+            assert_eq!(of(own, key), of(podman, key), "{own} {podman}");
+        }
+        assert_eq!(own["size"], podman["size"]);
+    }
+    // An image without one has its layers.
+    let image = Image::new([Layer::of(busybox_entries()), Layer::of([Entry::file("x", "12345")])], json!({}));
+    sandbox.registry().push("lab/untold", "latest", &image);
+    sandbox.coracle(["pull", "-q", "lab/untold"]).ok();
+    let quiet = sandbox.coracle(["history", "-q", "--no-trunc", "lab/untold"]).ok();
+    assert!(quiet.lines()[0].starts_with("sha256:") && quiet.lines().len() >= 2, "{quiet}");
+    sandbox.coracle(["history", "-H=false", "--format", "{{.Size}} {{.CreatedAt}}", "lab/untold"]).ok();
+    sandbox.coracle(["history", "nosuch"]).fails(1).stderr_has("No such image: nosuch");
+}
