@@ -180,8 +180,7 @@ fn everything_docker_shows() {
     report.add("docker network inspect", differences(&theirs[0], &coracle[0], &[DOCKER_NETWORK]));
     // Containers stand there by their IDs.
     let container = |network: &Value| {
-        let one = network[0]["Containers"].as_object().unwrap().values().next().unwrap().clone();
-        one
+        network[0]["Containers"].as_object().unwrap().values().next().unwrap().clone()
     };
     let rows: &[Difference] = &[("EndpointID", Own, ID)];
     report.add("docker network inspect", differences(&container(&theirs), &container(&coracle), &[rows]));

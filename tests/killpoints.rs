@@ -61,6 +61,8 @@ const SERIES: &[&[&str]] = &[
     &["kill", "second"],
     &["wait", "second"],
     &["container", "cleanup", "second"],
+    &["rename", "second", "renamed"],
+    &["rename", "renamed", "second"],
     &["rm", "-f", "second"],
     &["rm", "-f", "-t", "0", "third"],
     &["tag", "lab/busybox", "lab/other"],
@@ -87,7 +89,7 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
         sandbox.coracle(["images"]).ok().stdout_has("lab/busybox");
         // and do the same thing to its end, unless it is done already.
         let again = sandbox.coracle(argv.iter().copied()).run();
-        let settled = ["no such", "already in use", "not running", "not known", "already"];
+        let settled = ["no such", "same name", "already in use", "not running", "not known", "already"];
         assert!(
             again.exit_code() == 0
                 || settled.iter().any(|phrase| again.stderr.to_lowercase().contains(phrase)),
@@ -96,7 +98,7 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
         sandbox.coracle(["run", "--rm", "lab/busybox", "true"]).ok();
         sandbox.coracle(["exec", "first", "true"]).ok();
     }
-    for name in ["second", "third"] {
+    for name in ["second", "renamed", "third"] {
         let gone = sandbox.coracle(["rm", "-f", "-t", "0", name]).run();
         assert!(
             gone.exit_code() == 0 || gone.stderr.to_lowercase().contains("no such"),

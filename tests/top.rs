@@ -1,4 +1,4 @@
-//! `top` and `history`: what runs in a container, and how its image came to be.
+//! `top`, `history`, `rename`: what runs in a container, how its image came to be, what it is called.
 
 use crate::support::{Entry, Image, Layer, Sandbox, busybox_entries, require};
 use serde_json::json;
@@ -86,4 +86,29 @@ fn history_is_the_image_s_own() {
     assert!(quiet.lines()[0].starts_with("sha256:") && quiet.lines().len() >= 2, "{quiet}");
     sandbox.coracle(["history", "-H=false", "--format", "{{.Size}} {{.CreatedAt}}", "lab/untold"]).ok();
     sandbox.coracle(["history", "nosuch"]).fails(1).stderr_has("No such image: nosuch");
+}
+
+#[test]
+fn a_container_gets_another_name() {
+    for sandbox in require!(Sandbox::both()) {
+        sandbox.pull("lab/busybox");
+        sandbox.coracle(["run", "-d", "--network=none", "--name", "old", "lab/busybox", "sleep", "100"]).ok();
+        sandbox.coracle(["create", "--network=none", "--name", "taken", "lab/busybox", "true"]).ok();
+        sandbox.coracle(["rename", "old", "taken"]).fails(1).stderr_has("already in use");
+        sandbox.coracle(["rename", "old", "old"]).fails(1).stderr_has("same name");
+        sandbox.coracle(["rename", "old", "-bad"]).run();
+        sandbox.coracle(["rename", "old", "b/ad"]).fails(1).stderr_has("Invalid container name");
+        sandbox.coracle(["rename", "nosuch", "x"]).fails(1).stderr_has("no such container");
+        sandbox.coracle(["container", "rename", "old", "new"]).ok();
+        sandbox.coracle(["exec", "new", "true"]).ok();
+        sandbox.coracle(["inspect", "new", "--format", "{{.Name}}"]).ok().stdout_has("new");
+        sandbox.coracle(["inspect", "old"]).fails(1);
+        sandbox.coracle(["ps", "--format", "{{.Names}}"]).ok().stdout_is("new");
+        // The old name is free again.
+        sandbox.coracle(["create", "--network=none", "--name", "old", "lab/busybox", "true"]).ok();
+        sandbox.coracle(["restart", "-t", "0", "new"]).ok();
+        sandbox.coracle(["ps", "--format", "{{.Names}}"]).ok().stdout_is("new");
+        sandbox.coracle(["rm", "-ft0", "new", "old", "taken"]).ok();
+        sandbox.coracle(["create", "--network=none", "--name", "new", "lab/busybox", "true"]).ok();
+    }
 }

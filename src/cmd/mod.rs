@@ -110,6 +110,7 @@ enum Command {
     #[command(subcommand)]
     Volume(volume::VolumeCommand),
     Kill(Later<container::kill::KillArgs>),
+    Rename(Later<container::rename::RenameArgs>),
     Restart(Later<container::restart::RestartArgs>),
     Rm(Later<container::rm::RmArgs>),
     Run(Later<container::run::RunArgs>),
@@ -152,6 +153,7 @@ impl Command {
             Self::Version(args) => system::version::run(cx, args.0),
             Self::Volume(command) => command.run(cx),
             Self::Kill(args) => container::kill::run(cx, args.0),
+            Self::Rename(args) => container::rename::run(cx, args.0),
             Self::Restart(args) => container::restart::run(cx, args.0),
             Self::Rm(args) => container::rm::run(cx, args.0),
             Self::Run(args) => container::run::run(cx, args.0),

@@ -18,6 +18,7 @@ pub mod port;
 pub mod ports;
 pub mod prune;
 pub mod ps;
+pub mod rename;
 pub mod restart;
 pub mod rm;
 pub mod run;
@@ -55,6 +56,7 @@ pub enum ContainerCommand {
     Pause(Later<pause::PauseArgs>),
     Port(Later<port::PortArgs>),
     Prune(Later<prune::PruneArgs>),
+    Rename(Later<rename::RenameArgs>),
     Restart(Later<restart::RestartArgs>),
     #[command(visible_alias = "remove")]
     Rm(Later<rm::RmArgs>),
@@ -85,6 +87,7 @@ impl ContainerCommand {
             Self::Pause(args) => pause::pause(cx, args.0),
             Self::Port(args) => port::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),
+            Self::Rename(args) => rename::run(cx, args.0),
             Self::Restart(args) => restart::run(cx, args.0),
             Self::Rm(args) => rm::run(cx, args.0),
             Self::Run(args) => run::run(cx, args.0),

@@ -146,6 +146,10 @@ fn finish_interrupted(engine: &Engine, name: &str, conflict: Error) -> Result<()
     let Some(id) = engine.state.name_holder(name) else { return Ok(()) };
     let Some(locked) = engine.state.try_lock(&id)? else { return Err(conflict) };
     match locked.read()? {
+        Some(record) if record.name() != name => {
+            drop(locked);
+            if engine.state.release_stale(name)? { Ok(()) } else { Err(conflict) }
+        }
         Some(_) => Err(conflict),
         None => remove::finish(engine, locked),
     }

@@ -95,6 +95,30 @@ impl Locked {
         atomic::write(&self.dir.join("state.json"), &bytes, 0o600, Durability::None)
     }
 
+    /// Takes another name for the container, records it, and gives up the one it had.
+    ///
+    /// # Errors
+    /// `Conflict` if the name is taken, `Invalid` if it cannot be one; nothing has changed then.
+    pub fn rename(&self, state: &ContainerState, name: &str) -> Result<()> {
+        super::valid_name(name)?;
+        // It is ours already if an earlier attempt was interrupted.
+        if self.state.name_holder(name).as_ref() != Some(&self.id) {
+            self.state.claim_name(name, &self.id)?;
+        }
+        crate::failpoint!("rename.claimed");
+        let mut renamed = state.clone();
+        let before = std::mem::replace(&mut renamed.head.name, name.to_owned());
+        if let Err(e) = self.save(&renamed) {
+            self.state.release_name(name, &self.id)?;
+            return Err(e);
+        }
+        if !self.ephemeral {
+            atomic::sync_directory(&self.dir)?;
+        }
+        crate::failpoint!("rename.recorded");
+        self.state.release_name(&before, &self.id)
+    }
+
     /// Puts a persistent container's record and name on the disk; nothing to do for a `--rm` one. Costs four fsyncs,
     /// so callers run it beside other work.
     pub fn syncer(&self) -> Option<Syncer> {

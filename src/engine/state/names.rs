@@ -33,6 +33,20 @@ impl State {
         target.into_os_string().into_string().ok().filter(|t| super::is_id(t))
     }
 
+    /// Gives up a name that its holder has no more: a rename was interrupted. `false`: it is the holder's.
+    pub fn release_stale(&self, name: &str) -> Result<bool> {
+        let Some(holder) = self.name_holder(name) else { return Ok(false) };
+        // Held by somebody who works on it, perhaps on just this.
+        let Some(locked) = self.try_lock(&holder)? else { return Ok(false) };
+        match locked.read()? {
+            Some(record) if record.name() != name => {
+                self.release_name(name, &holder)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Takes `name` for `id`. A link whose container is gone (a `--rm` container lost to a reboot) is taken over.
     pub(super) fn claim_name(&self, name: &str, id: &str) -> Result<()> {
         let path = self.name_path(name);

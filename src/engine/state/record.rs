@@ -202,8 +202,12 @@ impl Record {
         if let Some(spec) = self.spec.get() {
             return Ok(spec);
         }
-        let stored = read_spec(&self.dir)?;
-        Ok(self.spec.get_or_init(|| Box::new(stored.spec)))
+        let mut spec = read_spec(&self.dir)?.spec;
+        // What was asked for is written once; a name is given again by `rename`.
+        if !self.state.head.name.is_empty() {
+            spec.name.clone_from(&self.state.head.name);
+        }
+        Ok(self.spec.get_or_init(|| Box::new(spec)))
     }
 
     /// Something of the last start is left to clean up.
