@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Entry, Image, Kind, Layer, Outcome, Registry, RegistryOptions, Sandbox, busybox_entries, require,
+    Entry, Image, Kind, Layer, Outcome, Registry, RegistryOptions, Sandbox, Tarball, busybox_entries, require,
 };
 
 /// Has a registry of its own serve an image that is busybox but for these entries (which may replace some of its
@@ -242,9 +242,20 @@ fn cve_2020_10696_archives_that_leave_their_root() {
             require!(Registry::start(RegistryOptions { empty: true, ..RegistryOptions::default() }));
         sandbox.use_registry(&registry);
         for (number, entries) in attacks.into_iter().enumerate() {
+            let name = format!("lab/evil{number}");
+            let tar = Tarball::of(busybox_entries().into_iter().chain(entries.clone())).finish();
+            sandbox.coracle(["import", "-", &format!("{name}:imported")]).stdin(tar).run();
+            victim.check(&sandbox);
+            // What came of it, with one more layer on top.
+            let argv = ["run", "--name", "evil", &format!("{name}:imported"), "sh", "-c", "echo >> /new"];
+            if sandbox.coracle(argv).run().exit_code() == 0 {
+                sandbox.coracle(["commit", "evil", &format!("{name}:committed")]).ok();
+                sandbox.coracle(["export", "-o", "/dev/null", "evil"]).ok();
+            }
+            sandbox.coracle(["rm", "-f", "evil"]).run();
+            victim.check(&sandbox);
             let mut image =
                 Image::new([Layer::of(busybox_entries()), Layer::of(entries)], json!({"Cmd": ["true"]}));
-            let name = format!("lab/evil{number}");
             registry.push(&name, "latest", &image);
             sandbox.coracle(["pull", "-q", &name]).run();
             victim.check(&sandbox);

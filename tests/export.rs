@@ -144,6 +144,27 @@ fn owners_are_those_inside_of_a_user_namespace() {
     assert_eq!(list(&["export", "c"]), running);
 }
 
+/// Links lead where they lead inside, and are not followed to find out.
+#[test]
+fn links_are_archived_as_links() {
+    for sandbox in require!(Sandbox::both()) {
+        let secret = sandbox.write("work/secret/file", "not for the container");
+        let directory = secret.parent().unwrap().display().to_string();
+        let script = format!(
+            "ln -s {directory} /door; ln -s {directory}/file /file; ln -s /proc/self /self; mkfifo /fifo"
+        );
+        changed(&sandbox, "lab/busybox", &script, &[]);
+        let tar = sandbox.coracle(["export", "c"]).ok();
+        assert!(!tar.stdout.contains("not for the container"));
+        let list = sandbox.command(["tar", "-tf", "-"]).stdin(tar.bytes).ok();
+        for name in ["door", "file", "self", "fifo"] {
+            assert!(list.lines().contains(&name), "{name}: {list}");
+        }
+        sandbox.coracle(["commit", "c", "made"]).ok();
+        sandbox.coracle(["run", "--rm", "made", "readlink", "/door"]).ok().stdout_is(&directory);
+    }
+}
+
 #[test]
 fn where_an_archive_may_go() {
     let sandbox = require!(Sandbox::root());

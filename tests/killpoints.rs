@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Registry, RegistryOptions, Sandbox, require};
+use crate::support::{Registry, RegistryOptions, Sandbox, Tarball, busybox_entries, require};
 
 /// Points that a plain series of commands does not come by, and why.
 const ELSEWHERE: &[(&str, &str)] = &[];
@@ -35,7 +35,7 @@ pub fn points() -> BTreeSet<String> {
             }
         }
     }
-    for verb in ["pull", "create", "start", "exec", "pause", "stop", "rm"] {
+    for verb in ["pull", "create", "start", "exec", "pause", "commit", "import", "stop", "rm"] {
         assert!(
             found.iter().any(|point| point.starts_with(&format!("{verb}."))),
             "{verb} has no crash point"
@@ -56,6 +56,9 @@ const SERIES: &[&[&str]] = &[
     &["unpause", "second"],
     &["run", "-d", "--name", "third", "lab/multi", "sleep", "100"],
     &["run", "--rm", "lab/multi", "true"],
+    &["commit", "second", "lab/committed"],
+    &["diff", "second"],
+    &["import", "-q", "fs.tar", "lab/imported"],
     &["stop", "-t", "0", "second"],
     &["restart", "-t", "0", "second"],
     &["kill", "second"],
@@ -105,8 +108,17 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
             "after {point}: {gone}"
         );
     }
-    let gone = sandbox.coracle(["rmi", "-f", "lab/multi"]).run();
-    assert!(gone.exit_code() == 0 || gone.stderr.to_lowercase().contains("no such"), "after {point}: {gone}");
+    for image in ["lab/committed", "lab/imported", "lab/multi"] {
+        let gone = sandbox.coracle(["rmi", "-f", image]).run();
+        assert!(
+            gone.exit_code() == 0 || gone.stderr.to_lowercase().contains("no such"),
+            "after {point}: {gone}"
+        );
+    }
+    // Killed before it had a name, or made once more.
+    sandbox.coracle(["image", "prune", "-f"]).ok();
+    let images = sandbox.coracle(["images", "-a", "--format", "{{.Repository}}"]).ok();
+    assert_eq!(images.lines().len(), 1, "after {point}: {images}");
     let list = sandbox.coracle(["ps", "-a", "--format", "{{.Names}}"]).ok();
     assert_eq!(list.text(), "first", "after {point}: {list}");
     killed
@@ -114,8 +126,9 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
 
 fn visit_all(sandbox: Sandbox) {
     sandbox.registry().provide("lab/multi");
+    sandbox.write("work/fs.tar", Tarball::of(busybox_entries()).finish());
     sandbox.pull("lab/busybox");
-    sandbox.coracle(["run", "-d", "--name", "first", "lab/busybox", "sleep", "1000"]).ok();
+    sandbox.coracle(["run", "-d", "--name", "first", "lab/busybox", "sleep", "100000"]).ok();
     let registry = Registry::start(RegistryOptions { empty: true, ..RegistryOptions::default() }).unwrap();
     let mut never = Vec::new();
     for point in points().into_iter().filter(|point| !point.starts_with("network.")) {

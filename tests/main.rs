@@ -11,6 +11,7 @@
 #[allow(dead_code, unused_imports, reason = "a kit has more tools than one day needs")]
 mod support;
 
+mod commit;
 mod completion;
 mod conmon;
 mod containers_conf;
@@ -22,6 +23,7 @@ mod flags;
 mod foreign;
 mod generated_docs;
 mod hello;
+mod import;
 mod inspect_fields;
 mod inspect_networks;
 mod killpoints;

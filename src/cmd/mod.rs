@@ -70,6 +70,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Attach(Later<container::attach::AttachArgs>),
+    Commit(Later<container::commit::CommitArgs>),
     Cp(Later<container::cp::CpArgs>),
     Create(Later<container::create::CreateArgs>),
     Completion(Later<system::completion::CompletionArgs>),
@@ -86,6 +87,7 @@ enum Command {
     #[command(subcommand, next_display_order = None)]
     Image(image::ImageCommand),
     Images(Later<image::images::ImagesArgs>),
+    Import(Later<image::import::ImportArgs>),
     Info(Later<system::info::InfoArgs>),
     Inspect(Later<system::inspect::InspectArgs>),
     /// Work with networks
@@ -124,6 +126,7 @@ impl Command {
     fn run(self, cx: &Context) -> Result<Exit> {
         match self {
             Self::Attach(args) => container::attach::run(cx, args.0),
+            Self::Commit(args) => container::commit::run(cx, args.0),
             Self::Cp(args) => container::cp::run(cx, args.0),
             Self::Create(args) => container::create::run(cx, args.0),
             Self::Completion(args) => system::completion::run(cx, args.0),
@@ -136,6 +139,7 @@ impl Command {
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
             Self::Images(args) => image::images::run(cx, args.0),
+            Self::Import(args) => image::import::run(cx, args.0),
             Self::Inspect(args) => system::inspect::run(cx, args.0),
             Self::Network(command) => command.run(cx),
             Self::Pause(args) => container::pause::pause(cx, args.0),

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod cleanup;
+pub mod commit;
 pub mod cp;
 pub mod create;
 pub mod detach_keys;
@@ -44,6 +45,7 @@ pub enum ContainerCommand {
     Logs(Later<logs::LogsArgs>),
     #[command(hide = true)]
     Cleanup(Later<cleanup::CleanupArgs>),
+    Commit(Later<commit::CommitArgs>),
     Cp(Later<cp::CpArgs>),
     Create(Later<create::CreateArgs>),
     Diff(Later<diff::DiffArgs>),
@@ -76,6 +78,7 @@ impl ContainerCommand {
             Self::Exec(args) => exec::run(cx, args.0),
             Self::Logs(args) => logs::run(cx, args.0),
             Self::Cleanup(args) => cleanup::run(cx, args.0),
+            Self::Commit(args) => commit::run(cx, args.0),
             Self::Cp(args) => cp::run(cx, args.0),
             Self::Create(args) => create::run(cx, args.0),
             Self::Diff(args) => diff::container(cx, args.0),

@@ -4,6 +4,7 @@ pub mod exists;
 pub mod filters;
 pub mod history;
 pub mod images;
+pub mod import;
 pub mod inspect;
 pub mod progress;
 pub mod prune;
@@ -25,6 +26,7 @@ pub enum ImageCommand {
     Diff(Later<super::container::diff::ImageDiffArgs>),
     Exists(Later<exists::ExistsArgs>),
     History(Later<history::HistoryArgs>),
+    Import(Later<import::ImportArgs>),
     Inspect(Later<inspect::ImageInspectArgs>),
     #[command(visible_alias = "list")]
     Ls(Later<images::ImagesArgs>),
@@ -44,6 +46,7 @@ impl ImageCommand {
             Self::Diff(args) => super::container::diff::image(cx, args.0),
             Self::Exists(args) => exists::run(cx, args.0),
             Self::History(args) => history::run(cx, args.0),
+            Self::Import(args) => import::run(cx, args.0),
             Self::Inspect(args) => inspect::run(cx, args.0),
             Self::Ls(args) => images::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),

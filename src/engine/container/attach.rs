@@ -1,5 +1,6 @@
 //! Attaching: a container's streams as a value.
 
+use super::pause::after_commit;
 use crate::engine::conmon::{self, AttachSocket, Chunk, ExitFile, PACKET, RunDir, Stream, Waited, Waiter};
 use crate::engine::host::process::PidFd;
 use crate::engine::state::{EXIT_UNKNOWN, Record, Status};
@@ -58,7 +59,7 @@ pub(super) struct Gate {
 /// Fails with [`ErrorKind::InUse`] if it does not run, with [`ErrorKind::NotFound`] if its conmon is gone, with
 /// [`ErrorKind::Unsupported`] if its output is passed through.
 pub fn attach(engine: &Engine, id: &str) -> Result<Attached> {
-    let record = engine.state.load(id)?;
+    let record = after_commit(engine, id)?;
     match record.state.status {
         Status::Running | Status::Starting => {}
         Status::Paused => {

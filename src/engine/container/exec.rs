@@ -6,6 +6,7 @@
 
 use super::attach::{Attached, Gate, Pipes, state_error};
 use super::exec_process::{Wanted, derive};
+use super::pause::after_commit;
 use super::scope;
 use super::start::anticipate;
 use crate::engine::conmon::{self, ExecChild, ExecConmon, ExecLaunch, ExecPipes, Preserved, RunDir, Runtime};
@@ -100,7 +101,7 @@ fn me() -> Process {
 /// Prepares a session in the running container `id`, and starts it as far as output cannot be lost: see
 /// [`Session::start`].
 pub fn exec(engine: &Engine, id: &str, options: &ExecOptions) -> Result<Session> {
-    let record = engine.state.load(id)?;
+    let record = after_commit(engine, id)?;
     if record.state.status != Status::Running {
         let what = match record.state.status {
             Status::Paused => "cannot exec in a paused container, unpause it first",

@@ -6,6 +6,7 @@
 mod accessible;
 pub mod attach;
 pub mod cleanup;
+pub mod commit;
 pub mod copy;
 mod copy_up;
 pub mod create;
@@ -42,6 +43,7 @@ mod volumes;
 pub mod wait;
 
 pub use cleanup::cleanup;
+pub use commit::{CommitRequest, commit};
 pub use create::{CreateRequest, create};
 pub use diff::{Subject, diff};
 pub use export::export;

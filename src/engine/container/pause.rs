@@ -65,7 +65,18 @@ pub(super) fn thaw(engine: &Engine, locked: &Locked, record: &mut Record) -> Res
     }
     crate::failpoint!("unpause.after-thaw");
     record.state.status = Status::Running;
+    record.state.frozen_by_commit = false;
     locked.save(&record.state)
+}
+
+/// The container once no commit keeps it frozen: a moment later, or now.
+pub(super) fn after_commit(engine: &Engine, id: &str) -> Result<Record> {
+    let record = engine.state.load(id)?;
+    if record.state.status != Status::Paused || !record.state.frozen_by_commit {
+        return Ok(record);
+    }
+    let locked = engine.state.lock(id)?;
+    settle(engine, &locked)?.ok_or_else(|| gone(id))
 }
 
 fn not(record: &Record, what: &str) -> Error {

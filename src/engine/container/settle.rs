@@ -4,6 +4,7 @@
 //! The order makes any interruption repairable: the exit is recorded first, then mounts and the runtime's state go,
 //! then the bundle directory, whose existence is the mark that something is left.
 
+use super::pause::thaw;
 use super::{network, volumes};
 use crate::engine::conmon::{ExitFile, RunDir, Runtime};
 use crate::engine::host::mount;
@@ -23,6 +24,9 @@ pub(super) fn settle(engine: &Engine, locked: &Locked) -> Result<Option<Record>>
     let Some(mut record) = locked.read()? else { return Ok(None) };
     if record.state.status == Status::Starting {
         return interrupted_start(engine, locked, record).map(Some);
+    }
+    if record.state.status == Status::Paused && record.state.frozen_by_commit {
+        thaw(engine, locked, &mut record)?;
     }
     if record.needs_cleanup() {
         record.state.boot_id.clear();

@@ -129,7 +129,8 @@ pub(super) fn anonymous(spec: &ContainerSpec) -> Vec<String> {
     volumes.map(|m| m.source.clone()).collect()
 }
 
-fn is_anonymous(mount: &MountSpec) -> bool {
+/// Whether a mount is a volume that nobody named.
+pub(super) fn is_anonymous(mount: &MountSpec) -> bool {
     mount.kind == MountKind::Volume && is_id(&mount.source)
 }
 

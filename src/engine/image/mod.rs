@@ -4,8 +4,11 @@
 //! module adds the rules of docker and podman: which local image a name means, where a missing one comes from, what
 //! removing does. Called by commands, and by `container` for the image of a container.
 
+pub mod changes;
 pub mod config;
+pub mod draft;
 mod hello;
+pub mod import;
 pub mod layers;
 pub mod lookup;
 pub mod pull;
@@ -14,6 +17,7 @@ pub mod remove;
 pub mod request;
 pub mod tag;
 pub mod tree;
+mod words;
 
 pub use config::{Healthcheck, History, ImageConfig, RunConfig};
 pub use lookup::{Found, find};

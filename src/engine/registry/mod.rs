@@ -13,6 +13,7 @@
 pub mod auth;
 pub mod blob;
 pub mod client;
+pub mod download;
 pub mod host;
 mod http;
 pub mod manifest;

@@ -131,6 +131,10 @@ pub struct ContainerState {
     /// The resolved log file of the last start; empty: the driver has none.
     #[serde(skip_serializing_if = "is_default")]
     pub log_path: PathBuf,
+    /// It is paused because a commit reads its files. The commit holds the lock for as long: seen with the lock free it
+    /// was interrupted, and the container is to be thawed.
+    #[serde(skip_serializing_if = "is_default")]
+    pub frozen_by_commit: bool,
     /// cgroup of the last start, as given to the runtime.
     #[serde(skip_serializing_if = "is_default")]
     pub cgroup_path: String,

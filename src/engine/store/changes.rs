@@ -1,17 +1,19 @@
 //! What a layer or a container has changed, as a list and as the tar of a new layer; and everything in it, as a tar.
 
 use super::backend::Backend;
+use super::diff::channel::channel;
 use super::diff::create::{
     Archive, ArchiveOptions, Change, List, Node, Sink, Tree, Upper, Without, compare, everything, overlay,
 };
+use super::diff::{Applied, apply};
 use super::layout::Driver;
 use super::overlay::layer_missing;
 use super::view::open_directory;
-use super::{Store, file};
-use crate::engine::Result;
+use super::{StagedLayer, Store, file};
 use crate::engine::spec::IdMappings;
-use std::fs;
-use std::io::Write;
+use crate::engine::{Error, Result};
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Says of a file that it stays out of an archive.
@@ -48,6 +50,34 @@ impl Store {
         let mut archive = Archive::new(out, self.archive_options(view.id_maps.clone()));
         everything(view.root(), &mut Without { leave_out, sink: &mut archive })?;
         archive.finish().map(drop)
+    }
+
+    /// Unpacks the changes of a container (or `everything` in it, squashed into one layer) as a layer that can be
+    /// committed. The archive passes from one thread to another and is nowhere whole.
+    pub fn stage_changes(
+        &self,
+        id: &str,
+        everything: bool,
+        leave_out: &(dyn Fn(&[u8], &Node) -> bool + Sync),
+    ) -> Result<(StagedLayer, Applied)> {
+        let staged = self.stage_layer()?;
+        let options = self.apply_options()?;
+        let path = staged.tar_split_path();
+        let split = File::create(&path).map_err(|e| Error::io("create", &path, e))?;
+        let (mut source, drain) = channel();
+        let applied = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let written = match everything {
+                    true => self.write_tree(id, &|path, node| leave_out(path, node), &mut source),
+                    false => self.write_changes(id, &|path, node| leave_out(path, node), &mut source),
+                };
+                if let Err(e) = written {
+                    source.fail(e);
+                }
+            });
+            apply(drain, staged.dir(), BufWriter::new(split), &options)
+        })?;
+        Ok((staged, applied))
     }
 
     fn send_changes(&self, id: &str, sink: &mut dyn Sink) -> Result<()> {

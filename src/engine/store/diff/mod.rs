@@ -18,6 +18,7 @@ use std::os::fd::BorrowedFd;
 use crate::engine::spec::IdMapping;
 use crate::engine::{Digest, Error, ErrorKind, Result};
 
+pub mod channel;
 mod compression;
 mod contents;
 mod crc64;
