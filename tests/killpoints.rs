@@ -45,7 +45,7 @@ pub fn points() -> BTreeSet<String> {
 }
 
 /// What users do, in an order in which each step finds what it needs. Each runs with the crash point armed; `TARGET` is a
-/// repository of a registry that has not seen it yet.
+/// repository of a registry, `REGISTRY`, that has not seen it yet.
 const SERIES: &[&[&str]] = &[
     &["pull", "-q", "lab/multi"],
     &["create", "--name", "second", "lab/multi", "sleep", "100"],
@@ -73,14 +73,23 @@ const SERIES: &[&[&str]] = &[
     // At a level of its own, so that no earlier push has done the work.
     &["push", "-q", "--compression-level=3", "lab/multi", "TARGET"],
     &["rmi", "lab/multi"],
+    &["login", "-u", "lab", "-p", "word", "REGISTRY"],
+    &["logout", "REGISTRY"],
 ];
 
 fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
-    let target = format!("{}/{point}", registry.address());
+    let at = registry.address();
+    let target = format!("{at}/{point}");
     let mut killed = false;
     for argv in SERIES {
-        let argv: Vec<&str> =
-            argv.iter().map(|word| if *word == "TARGET" { &target } else { *word }).collect();
+        let argv: Vec<&str> = argv
+            .iter()
+            .map(|word| match *word {
+                "TARGET" => target.as_str(),
+                "REGISTRY" => at.as_str(),
+                word => word,
+            })
+            .collect();
         let outcome = sandbox.coracle(argv.iter().copied()).env("CORACLE_FAILPOINT", point).run();
         if outcome.exit_code() != 137 {
             continue;
@@ -92,7 +101,7 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
         sandbox.coracle(["images"]).ok().stdout_has("lab/busybox");
         // and do the same thing to its end, unless it is done already.
         let again = sandbox.coracle(argv.iter().copied()).run();
-        let settled = ["no such", "same name", "already in use", "not running", "not known", "already"];
+        let settled = ["no such", "same name", "already in use", "not running", "not known", "already", "not logged"];
         assert!(
             again.exit_code() == 0
                 || settled.iter().any(|phrase| again.stderr.to_lowercase().contains(phrase)),

@@ -12,6 +12,7 @@
 mod support;
 
 mod commit;
+mod accounts;
 mod completion;
 mod conmon;
 mod containers_conf;

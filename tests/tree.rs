@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("network", &["error", "moment", "digest", "spec", "config", "host"]),
     ("conmon", &["error", "digest", "spec", "config", "host"]),
     ("transport", &["error", "digest", "spec", "config", "host", "store", "registry"]),
+    ("account", &["error", "config", "registry"]),
     (
         "image",
         &[

@@ -16,6 +16,7 @@ pub mod later;
 pub mod logging;
 pub mod network;
 pub mod output;
+pub mod registry;
 pub mod suggest;
 pub mod switches;
 pub mod system;
@@ -79,6 +80,8 @@ enum Command {
     Export(Later<container::export::ExportArgs>),
     Help(Later<system::help::HelpArgs>),
     History(Later<image::history::HistoryArgs>),
+    Login(Later<registry::login::LoginArgs>),
+    Logout(Later<registry::logout::LogoutArgs>),
     Logs(Later<container::logs::LogsArgs>),
     /// Work with containers
     #[command(subcommand, next_display_order = None)]
@@ -135,6 +138,8 @@ impl Command {
             Self::Exec(args) => container::exec::run(cx, args.0),
             Self::Help(args) => system::help::run(cx, args.0),
             Self::History(args) => image::history::run(cx, args.0),
+            Self::Login(args) => registry::login::run(cx, args.0),
+            Self::Logout(args) => registry::logout::run(cx, args.0),
             Self::Logs(args) => container::logs::run(cx, args.0),
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),

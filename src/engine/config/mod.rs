@@ -95,7 +95,10 @@ impl Config {
     /// Reads containers.conf and storage.conf and applies the overrides.
     ///
     /// Fails when a file cannot be read or understood; the error names file, line and key.
-    pub fn load(env: Environment, overrides: Overrides) -> Result<Self> {
+    pub fn load(mut env: Environment, overrides: Overrides) -> Result<Self> {
+        if let Some(directory) = &overrides.docker_config {
+            env.vars.insert("DOCKER_CONFIG".to_owned(), directory.to_string_lossy().into_owned());
+        }
         let containers = ContainersConf::load(&env, &overrides.modules)?;
         let storage = override_storage(StorageConf::load(&env)?, &overrides);
         let state = storage.graph_root.join("coracle");

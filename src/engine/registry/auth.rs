@@ -89,6 +89,9 @@ pub struct TokenAnswer {
     access_token: Option<String>,
     #[serde(default)]
     expires_in: Option<u64>,
+    /// An identity token, for who asked for one.
+    #[serde(default)]
+    pub refresh_token: Option<String>,
 }
 
 /// Lifetime of a token whose service does not tell (distribution's specification: at least 60 s).

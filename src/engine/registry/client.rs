@@ -12,6 +12,7 @@ use super::http::bounded_body;
 use super::manifest::{ACCEPT, Descriptor, Document, MAX_MANIFEST};
 use super::reference::Reference;
 use crate::engine::config::auth::{Credentials, Keychain};
+use crate::engine::config::certs::HostCertificates;
 use crate::engine::config::registries::Registries;
 use crate::engine::config::{Environment, certs};
 use crate::engine::digest::{Algorithm, Hasher};
@@ -92,12 +93,7 @@ impl Client {
 
     fn repository(&self, reference: &Reference, insecure: bool, mirror: bool) -> Result<Repository> {
         let name = reference.domain();
-        let certificates = certs::load(&self.env, self.options.cert_dir.as_deref(), name)?;
-        let insecure = match self.options.tls_verify {
-            Some(verify) => !verify,
-            // Docker trusts loopback addresses; one with its own CA is meant to be verified.
-            None => insecure || (is_loopback(name) && certificates.authorities.is_empty()),
-        };
+        let (certificates, insecure) = self.trust(name, insecure)?;
         let credentials = match &self.options.credentials {
             // What was typed for one registry is not for its mirrors.
             Some(given) if !mirror => Some(given.clone()),
@@ -123,12 +119,39 @@ impl Client {
         })
     }
 
-    fn keychain(&self) -> Keychain {
+    /// The certificates for a registry, and whether it may do without.
+    fn trust(&self, name: &str, insecure: bool) -> Result<(HostCertificates, bool)> {
+        let certificates = certs::load(&self.env, self.options.cert_dir.as_deref(), name)?;
+        let insecure = match self.options.tls_verify {
+            Some(verify) => !verify,
+            // Docker trusts loopback addresses; one with its own CA is meant to be verified.
+            None => insecure || (is_loopback(name) && certificates.authorities.is_empty()),
+        };
+        Ok((certificates, insecure))
+    }
+
+    /// A host of its own for requests that are about no repository.
+    pub(super) fn host(&self, name: &str, credentials: Option<Credentials>) -> Result<Host> {
+        let insecure = self.registries.find(name).is_some_and(|r| r.insecure);
+        let (certificates, insecure) = self.trust(name, insecure)?;
+        Host::new(name, insecure, &certificates, credentials, &self.env, self.options.retry)
+    }
+
+    /// Asks the registry `name` whether it takes these credentials. What comes back is the identity token that its token
+    /// service gives for them, if it gives any.
+    ///
+    /// `Unauthorized` if they are refused, `Network` if nobody can be asked.
+    pub fn log_in(&self, name: &str, credentials: &Credentials) -> Result<Option<String>> {
+        let host = self.host(name, Some(credentials.clone()))?;
+        self.runtime()?.block_on(host.log_in())
+    }
+
+    pub(super) fn keychain(&self) -> Keychain {
         let helpers = self.registries.credential_helpers();
         Keychain::new(&self.env, self.options.authfile.as_deref(), helpers)
     }
 
-    fn runtime(&self) -> Result<Arc<Runtime>> {
+    pub(super) fn runtime(&self) -> Result<Arc<Runtime>> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(Arc::clone(runtime));
         }
@@ -153,10 +176,17 @@ impl Repository {
     ///
     /// `NotFound` if there is none, `Unauthorized`, `Network`, or `Corrupt` if it is not what the digest says.
     pub fn manifest(&self, tag_or_digest: &str) -> Result<Document> {
-        self.runtime.block_on(self.fetch_manifest(tag_or_digest))
+        let (raw, digest, content_type) = self.runtime.block_on(self.fetch_manifest(tag_or_digest))?;
+        Document::parse(raw, digest, content_type.as_deref())
     }
 
-    async fn fetch_manifest(&self, tag_or_digest: &str) -> Result<Document> {
+    /// [`Repository::manifest`] of images and artifacts alike.
+    pub fn any_manifest(&self, tag_or_digest: &str) -> Result<Document> {
+        let (raw, digest, content_type) = self.runtime.block_on(self.fetch_manifest(tag_or_digest))?;
+        Document::parse_any(raw, digest, content_type.as_deref())
+    }
+
+    async fn fetch_manifest(&self, tag_or_digest: &str) -> Result<(Vec<u8>, Digest, Option<String>)> {
         let path = format!("{}/manifests/{tag_or_digest}", self.path);
         let request = Request { accept: Some(ACCEPT), ..Request::get(&path, &self.scope) };
         let answer = self.host.send(&request).await?;
@@ -177,7 +207,7 @@ impl Repository {
             }
         }
         let digest = asked.unwrap_or_else(|| Digest::sha256(&raw));
-        Document::parse(raw, digest, content_type.as_deref())
+        Ok((raw, digest, content_type))
     }
 
     pub(super) fn refused(&self, e: Error, tag_or_digest: &str) -> Error {

@@ -56,6 +56,9 @@ pub struct Host {
     /// What the host asked for last, so that the next request is right at once.
     challenge: StdMutex<Option<Challenge>>,
     tokens: Mutex<HashMap<String, Token>>,
+    /// Whether the token service is asked for an identity token, and the one it gave.
+    wants_identity: bool,
+    identity: StdMutex<Option<String>>,
 }
 
 /// A request to a host.
@@ -137,7 +140,22 @@ impl Host {
             scheme: StdMutex::new(None),
             challenge: StdMutex::new(None),
             tokens: Mutex::new(HashMap::new()),
+            wants_identity: false,
+            identity: StdMutex::new(None),
         })
+    }
+
+    /// Asks whether the host takes the credentials, and returns the identity token that its token service gives for
+    /// them, if it does.
+    ///
+    /// `Unauthorized` if it does not.
+    pub async fn log_in(mut self) -> Result<Option<String>> {
+        self.wants_identity = true;
+        let answer = self.send(&Request::get("", "")).await?;
+        if !answer.status().is_success() {
+            return Err(self.failure(answer).await);
+        }
+        Ok(lock(&self.identity).take())
     }
 
     /// Whether this is `name` with the same trust and the same rights.
@@ -395,6 +413,10 @@ impl Host {
                 match credentials {
                     Some(Credentials::Basic { user, password }) => {
                         url.query_pairs_mut().append_pair("account", user);
+                        if self.wants_identity {
+                            let asked = [("offline_token", "true"), ("client_id", "coracle")];
+                            url.query_pairs_mut().extend_pairs(asked);
+                        }
                         let mut value = header(&basic(user, password))?;
                         value.set_sensitive(true);
                         self.http.get(url).header(AUTHORIZATION, value)
@@ -412,7 +434,11 @@ impl Host {
             return Err(self.failure(answer).await.wrap(format!("token service of {}", self.name)));
         }
         let body = bounded_body(answer, MAX_ANSWER).await?;
-        let parsed: Option<TokenAnswer> = serde_json::from_slice(&body).ok();
+        let mut parsed: Option<TokenAnswer> = serde_json::from_slice(&body).ok();
+        let identity = parsed.as_mut().and_then(|a| a.refresh_token.take()).filter(|t| !t.is_empty());
+        if identity.is_some() && self.wants_identity {
+            *lock(&self.identity) = identity;
+        }
         parsed.and_then(|a| a.into_token(Instant::now())).ok_or_else(|| bad("no token in its answer".into()))
     }
 

@@ -116,7 +116,23 @@ struct Raw {
 
 impl Document {
     /// Parses what a registry sent. `content_type` is its header, if it sent one; `digest` the digest of `raw`.
+    ///
+    /// `Unsupported` for manifests that are of no container image.
     pub fn parse(raw: Vec<u8>, digest: Digest, content_type: Option<&str>) -> Result<Self> {
+        let (document, artifact_type) = Self::read(raw, digest, content_type)?;
+        if let Self::Manifest(manifest) = &document {
+            check_is_image(artifact_type.as_deref(), &manifest.config)?;
+        }
+        Ok(document)
+    }
+
+    /// [`Document::parse`] of images and artifacts alike.
+    pub fn parse_any(raw: Vec<u8>, digest: Digest, content_type: Option<&str>) -> Result<Self> {
+        Self::read(raw, digest, content_type).map(|(document, _)| document)
+    }
+
+    /// The document, and what kind of artifact it says it is.
+    fn read(raw: Vec<u8>, digest: Digest, content_type: Option<&str>) -> Result<(Self, Option<String>)> {
         let bad = |why: String| Error::corrupt(format!("manifest {digest}: {why}"));
         let parsed: Raw = serde_json::from_slice(&raw).map_err(|e| bad(e.to_string()))?;
         let header = content_type.map(|t| t.split(';').next().unwrap_or_default().trim());
@@ -146,13 +162,12 @@ impl Document {
         let media_type = own.filter(known).or(header.filter(known));
         if let Some(manifests) = parsed.manifests {
             let media_type = media_type.unwrap_or(OCI_INDEX).to_owned();
-            return Ok(Self::Index(Index { raw, digest, media_type, manifests }));
+            return Ok((Self::Index(Index { raw, digest, media_type, manifests }), None));
         }
         let (Some(config), Some(layers)) = (parsed.config, parsed.layers) else {
             let what = own.or(header).unwrap_or("unknown type");
             return Err(Error::unsupported(format!("content of {what} is no image manifest or index")));
         };
-        check_is_image(parsed.artifact_type.as_deref(), &config)?;
         if layers.len() > MAX_LAYERS {
             return Err(bad(format!("{} layers, more than {MAX_LAYERS}", layers.len())));
         }
@@ -161,7 +176,7 @@ impl Document {
             None if config.media_type == DOCKER_CONFIG => DOCKER_MANIFEST.to_owned(),
             None => OCI_MANIFEST.to_owned(),
         };
-        Ok(Self::Manifest(Manifest { raw, digest, media_type, config, layers }))
+        Ok((Self::Manifest(Manifest { raw, digest, media_type, config, layers }), parsed.artifact_type))
     }
 }
 

@@ -13,11 +13,11 @@ impl Source for Repository {
     }
 
     fn document(&self) -> Result<Document> {
-        self.manifest(self.reference().tag_or_digest())
+        self.any_manifest(self.reference().tag_or_digest())
     }
 
     fn child(&self, descriptor: &Descriptor) -> Result<Document> {
-        self.manifest(descriptor.digest.as_str())
+        self.any_manifest(descriptor.digest.as_str())
     }
 
     fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {

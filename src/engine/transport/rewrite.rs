@@ -178,7 +178,7 @@ pub fn index_type(manifest_type: &str) -> &'static str {
 fn reparsed(document: &Value) -> Result<Document> {
     let raw = serde_json::to_vec(document).map_err(|e| Error::corrupt(e.to_string()))?;
     let digest = Digest::sha256(&raw);
-    Document::parse(raw, digest, None)
+    Document::parse_any(raw, digest, None)
 }
 
 #[cfg(test)]
