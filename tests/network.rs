@@ -172,3 +172,34 @@ fn what_the_installed_netavark_cannot_do_leaves_nothing() {
     }
     assert_eq!(lan.host.state(), before);
 }
+
+/// Nobody here speaks SCTP, so the rule is looked at; the port is told and the rule goes with the container.
+#[test]
+fn sctp_is_redirected_too() {
+    let (lan, sandbox, before) = require!(on_a_host());
+    let run = ["run", "-d", "--name", "sigtran", "-p", "2905:2905/sctp", "lab/busybox", "sleep", "600"];
+    sandbox.coracle(run).ok();
+    sandbox.coracle(["port", "sigtran", "2905/sctp"]).ok().stdout_has("0.0.0.0:2905");
+    let address = sandbox.coracle(["exec", "sigtran", "hostname", "-i"]).ok().text().trim().to_owned();
+    // Of iptables or nft, whichever netavark uses.
+    let rules = lan.host.run(&["sh", "-c", "iptables-save -t nat; nft list ruleset 2>/dev/null || true"]);
+    let redirects = |line: &str| line.contains("sctp") && line.contains(&format!("{address}:2905"));
+    assert!(rules.lines().any(redirects), "{rules}");
+    sandbox.coracle(["rm", "-f", "-t", "0", "sigtran"]).ok();
+    assert_eq!(lan.host.state(), before);
+}
+
+/// Real packets between a macvlan's container and another host of the link; containers.conf says how its interface is called.
+#[test]
+fn a_macvlan_is_on_the_hosts_link() {
+    let (lan, sandbox, before) = require!(on_a_host());
+    let create = ["network", "create", "-d", "macvlan", "-o", "parent=lan0", "--subnet", "192.0.2.0/24"];
+    sandbox.coracle(create).args(["--ip-range", "192.0.2.64/26", "--gateway", &lan.client.ipv4, "link"]).ok();
+    serve(&sandbox, "web", &["--network", "link", "--ip", "192.0.2.77"], "on the link");
+    assert_eq!(get(&lan.client, "http://192.0.2.77/"), "on the link");
+    let conf = sandbox.write("conf/device.conf", "[containers]\ninterface_name = \"device\"\n");
+    let run = ["run", "--rm", "--network", "link", "lab/busybox", "ip", "address", "show", "lan0"];
+    sandbox.coracle(run).env("CONTAINERS_CONF_OVERRIDE", conf).ok().stdout_has("192.0.2.6");
+    sandbox.coracle(["rm", "-f", "-t", "0", "web"]).ok();
+    assert_eq!(lan.host.state(), before);
+}
