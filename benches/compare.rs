@@ -302,6 +302,68 @@ impl Benchmark {
                 table.note(&name(&format!("pull of 600 MB, {what}")), &text(own), &text(podman));
             }
         }
+        self.archives(table);
+    }
+
+    /// Commit of a container with 100 MB of its own, and export of one with 1 GB, beside podman's; export beside GNU tar's
+    /// too, which stands where crun does elsewhere.
+    fn archives(&self, table: &mut Table) {
+        let who = if self.sandbox.who == Who::Root { "root" } else { "rootless" };
+        let name = |what: &str| format!("{what}, {who}");
+        let tools = [("own", &self.coracle), ("foreign", &self.podman)];
+        let container = |megabytes: usize| {
+            // A thousand files, whatever the size: none of it compresses, and no two are the same.
+            let script = format!(
+                "mkdir /data; i=0; while [ $i -lt 1000 ]; do head -c {} /dev/urandom > /data/$i; i=$((i+1)); done",
+                megabytes * 1000
+            );
+            for (container, tool) in tools {
+                let run =
+                    ["run", "-d", "--name", container, "--network", "none", "lab/busybox", "sleep", "100000"];
+                self.time(&line(tool, &run));
+                self.time(&line(tool, &["exec", container, "sh", "-c", &script]));
+            }
+        };
+        let remove = || {
+            for (container, tool) in tools {
+                self.time(&line(tool, &["rm", "-f", "-t", "0", container]));
+            }
+        };
+        if table.wants("commit") {
+            container(100);
+            let commit = |(container, tool): (&str, &Vec<OsString>)| {
+                let took =
+                    self.time(&line(tool, &["commit", "-q", "--pause=false", container, "bench/commit"]));
+                self.time(&line(tool, &["rmi", "bench/commit"]));
+                took
+            };
+            let contenders: Vec<Round<'_>> =
+                tools.into_iter().map(|tool| Box::new(move || commit(tool)) as _).collect();
+            table.row(&name("commit of 100 MB"), 5, contenders);
+            remove();
+        }
+        if table.wants("export") {
+            container(1000);
+            let target = self.sandbox.path("tmp/export.tar");
+            let target = target.to_str().unwrap();
+            let mut contenders: Vec<Round<'_>> = Vec::new();
+            for (container, tool) in tools {
+                contenders
+                    .push(Box::new(move || self.time(&line(tool, &["export", "-o", target, container]))));
+            }
+            if self.sandbox.who == Who::Root {
+                let format = ["inspect", "--format", "{{.GraphDriver.Data.MergedDir}}", "own"];
+                let mut inspect = self.sandbox_command(&line(&self.coracle, &format));
+                let merged = inspect.stdout(Stdio::piped()).output().unwrap().stdout;
+                let merged = String::from_utf8(merged).unwrap();
+                let tar: Vec<OsString> = vec![program("tar").unwrap().into()];
+                let tar = line(&tar, &["-C", merged.trim(), "-cf", target, "."]);
+                contenders.push(Box::new(move || self.time(&tar)));
+            }
+            table.row(&name("export of 1 GB"), 5, contenders);
+            fs::remove_file(target).unwrap();
+            remove();
+        }
     }
 
     /// On a host of their own: each tool's default network, alone and with 50 containers on it.

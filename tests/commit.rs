@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, Who, require};
+use crate::support::{Entry, Sandbox, Tarball, Who, busybox_entries, program, require};
 
 const IMAGE: &str = "lab/multi";
 
@@ -249,4 +249,38 @@ fn a_running_container_is_paused_meanwhile() {
     sandbox.coracle(["commit", "c", "x"]).ok();
     assert_eq!(status(), "paused");
     sandbox.coracle(["unpause", "c"]).ok();
+}
+
+/// Where the upper directory does not say everything, or says it in another way.
+#[test]
+fn other_ways_of_keeping_changes() {
+    let sandbox = require!(Sandbox::root());
+    let mut ways = vec![("metacopy", "overlay.mountopt=nodev,metacopy=on".to_owned())];
+    if let Ok(fuse) = program("fuse-overlayfs") {
+        ways.push(("fuse", format!("overlay.mount_program={}", fuse.display())));
+    }
+    let change = "chmod 600 /big/file; rm -r /del; mkdir /del; echo new > /del/new; rm /gone/a; mkdir /made; md5sum /big/file";
+    let mut entries = busybox_entries();
+    entries.extend([Entry::dir("big"), Entry::file("big/file", vec![7; 3_000_000]).mode(0o644)]);
+    entries.extend([Entry::dir("del"), Entry::file("del/old", "old")]);
+    entries.extend([Entry::dir("gone"), Entry::file("gone/a", "a"), Entry::file("gone/b", "b")]);
+    let tar = Tarball::of(entries).finish();
+    for (way, option) in ways {
+        let (root, run) = (sandbox.path(format!("work/{way}")), sandbox.path(format!("work/{way}-run")));
+        let flags =
+            ["--root", root.to_str().unwrap(), "--runroot", run.to_str().unwrap(), "--storage-opt", &option];
+        let coracle = |argv: &[&str]| sandbox.bare(flags).args(argv.iter().copied());
+        coracle(&["import", "-q", "-", "base"]).stdin(tar.clone()).ok();
+        let sum = coracle(&["run", "--name", "c", "base", "sh", "-c", change]).ok().stdout;
+        let diff = coracle(&["diff", "c"]).ok();
+        for line in ["C /big/file", "D /gone/a", "A /del/new", "A /made"] {
+            assert!(diff.lines().contains(&line), "{way} {line}: {diff}");
+        }
+        diff.stdout_lacks(".wh.").stdout_lacks("/gone/b");
+        coracle(&["commit", "c", "made"]).ok();
+        let look = "md5sum /big/file; stat -c %a /big/file; ls /del /gone";
+        let seen = coracle(&["run", "--rm", "made", "sh", "-c", look]).ok().stdout;
+        assert_eq!(seen, format!("{sum}600\n/del:\nnew\n\n/gone:\nb\n"), "{way}");
+        coracle(&["rm", "c"]).ok();
+    }
 }

@@ -10,6 +10,10 @@ use super::node::Node;
 use super::walk::Walk;
 use super::{ChangeKind, Sink, Upper};
 
+/// fuse-overlayfs's mark in an opaque directory: a whiteout of this name, which as a file of an archive would be called
+/// `.wh..wh..opq`.
+const FUSE_OPAQUE: &[u8] = b".wh..opq";
+
 /// Sends what was added, changed and deleted to `sink`.
 ///
 /// # Errors
@@ -18,11 +22,13 @@ pub fn overlay(upper: &Upper<'_>, sink: &mut dyn Sink) -> Result<()> {
     let mut walk = Walk::new(upper.root)?;
     let mut below = Below::new(upper.lowers, upper.whiteouts);
     while let Some(node) = walk.next()? {
-        if node.is_whiteout() {
+        let name = super::super::parents::split(walk.path()).1;
+        if node.is_whiteout() && name != FUSE_OPAQUE {
             sink.deleted(walk.path(), Some(&node))?;
             continue;
         }
-        if let Some(mark) = marked(walk.path()) {
+        let mark = if node.is_whiteout() { Some(name) } else { name.strip_prefix(b".wh.") };
+        if let Some(mark) = mark {
             literal_mark(upper.whiteouts, &walk, &node, mark, sink)?;
             continue;
         }
@@ -67,12 +73,6 @@ fn directory(
 /// What containers/storage takes for the same (`pkg/archive`: `changes`).
 fn same_directory(old: &Stat, new: &Stat) -> bool {
     (old.st_mode, old.st_size) == (new.st_mode, new.st_size) && super::compare::same_time(old, new)
-}
-
-/// The last name of the path, if it looks like a mark.
-fn marked(path: &[u8]) -> Option<&[u8]> {
-    let name = super::super::parents::split(path).1;
-    name.strip_prefix(b".wh.")
 }
 
 /// fuse-overlayfs keeps marks as files where it cannot make device nodes. Anywhere else a file of such a name is the
