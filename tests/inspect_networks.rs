@@ -179,9 +179,8 @@ fn everything_docker_shows() {
     let (theirs, coracle) = (theirs.json(), coracle.json());
     report.add("docker network inspect", differences(&theirs[0], &coracle[0], &[DOCKER_NETWORK]));
     // Containers stand there by their IDs.
-    let container = |network: &Value| {
-        network[0]["Containers"].as_object().unwrap().values().next().unwrap().clone()
-    };
+    let container =
+        |network: &Value| network[0]["Containers"].as_object().unwrap().values().next().unwrap().clone();
     let rows: &[Difference] = &[("EndpointID", Own, ID)];
     report.add("docker network inspect", differences(&container(&theirs), &container(&coracle), &[rows]));
     let (theirs, coracle) = both(&["network", "ls", "--filter", "name=fields", "--format", "{{json .}}"]);

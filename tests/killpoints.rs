@@ -101,7 +101,8 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
         sandbox.coracle(["images"]).ok().stdout_has("lab/busybox");
         // and do the same thing to its end, unless it is done already.
         let again = sandbox.coracle(argv.iter().copied()).run();
-        let settled = ["no such", "same name", "already in use", "not running", "not known", "already", "not logged"];
+        let settled =
+            ["no such", "same name", "already in use", "not running", "not known", "already", "not logged"];
         assert!(
             again.exit_code() == 0
                 || settled.iter().any(|phrase| again.stderr.to_lowercase().contains(phrase)),

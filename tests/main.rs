@@ -11,8 +11,8 @@
 #[allow(dead_code, unused_imports, reason = "a kit has more tools than one day needs")]
 mod support;
 
-mod commit;
 mod accounts;
+mod commit;
 mod completion;
 mod conmon;
 mod containers_conf;
@@ -24,6 +24,7 @@ mod flags;
 mod foreign;
 mod generated_docs;
 mod hello;
+mod housekeeping;
 mod import;
 mod inspect_fields;
 mod inspect_networks;

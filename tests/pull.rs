@@ -454,7 +454,7 @@ fn unused_images_are_pruned() {
     sandbox.coracle(["image", "prune", "-af", "--filter", "label=nope"]).ok().stdout_lacks("deleted");
     sandbox.coracle(["image", "prune", "-af", "--filter", "until=2000-01-01"]).ok().stdout_lacks("deleted");
     sandbox.coracle(["image", "prune", "-af", "--filter", "nope=1"]).fails(1);
-    sandbox.coracle(["image", "prune"]).stdin("n\n").fails(1).stderr_has("WARNING!");
+    sandbox.coracle(["image", "prune"]).stdin("n\n").ok().stdout_has("WARNING!");
     let pruned = sandbox.coracle(["image", "prune", "--all", "--force"]).ok();
     pruned.stdout_has("untagged: docker.io/lab/config:latest").stdout_has("Total reclaimed space: ");
     assert!(ids(&sandbox).is_empty());

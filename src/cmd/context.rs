@@ -71,6 +71,19 @@ impl Context {
         super::failure::print(error);
     }
 
+    /// Asks whether to go on after `warning`, as docker does.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn confirmed(&self, warning: &str) -> Result<bool> {
+        use std::io::{BufRead, Write};
+        self.print(format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
+        std::io::stdout().flush().map_err(|e| Error::os("write to standard output", e))?;
+        let mut answer = String::new();
+        let read = std::io::stdin().lock().read_line(&mut answer);
+        Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
     /// Whether standard output is a terminal.
     pub fn stdout_is_terminal(&self) -> bool {
         std::io::stdout().is_terminal()

@@ -5,7 +5,6 @@ use crate::cmd::{Context, Exit};
 use crate::engine::Result;
 use crate::engine::container::{Filters, prune};
 use clap::Args;
-use std::io::BufRead;
 
 /// Remove all containers that do not run
 #[derive(Args, Debug)]
@@ -20,21 +19,23 @@ pub struct PruneArgs {
 
 /// Asks, removes, tells how much space that gave.
 pub fn run(cx: &Context, args: PruneArgs) -> Result<Exit> {
-    let filters = Filters::parse(&args.filter)?;
-    if !args.force && !confirmed(cx)? {
+    Filters::parse(&args.filter)?;
+    if !args.force && !cx.confirmed("WARNING! This will remove all stopped containers.")? {
         return Ok(Exit::OK);
     }
-    let (removed, bytes) = prune(cx.engine()?, &filters)?;
-    if !removed.is_empty() {
-        cx.println(format!("Deleted Containers:\n{}\n", removed.join("\n")))?;
-    }
-    cx.println(format!("Total reclaimed space: {}", human::size(bytes)))?;
+    let freed = sweep(cx, &args.filter)?;
+    cx.println(format!("Total reclaimed space: {}", human::size(freed)))?;
     Ok(Exit::OK)
 }
 
-fn confirmed(cx: &Context) -> Result<bool> {
-    cx.print("WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] ")?;
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+/// Removes and lists; returns the bytes that are free now.
+///
+/// # Errors
+/// A filter is wrong, a container cannot be removed.
+pub fn sweep(cx: &Context, filters: &[String]) -> Result<u64> {
+    let (removed, bytes) = prune(cx.engine()?, &Filters::parse(filters)?)?;
+    if !removed.is_empty() {
+        cx.println(format!("Deleted Containers:\n{}\n", removed.join("\n")))?;
+    }
+    Ok(bytes)
 }

@@ -7,7 +7,6 @@ use crate::engine::image::remove::prune;
 use crate::engine::{Error, Result};
 use clap::Args;
 use std::collections::HashSet;
-use std::io::{BufRead, Write};
 
 /// Remove unused images
 ///
@@ -36,17 +35,31 @@ pub fn run(cx: &Context, args: PruneArgs) -> Result<Exit> {
     if args.external {
         return Err(Error::unsupported("--external: containers of other tools are not removed"));
     }
-    if !args.force && !confirmed(args.all)? {
-        return Ok(Exit::FAILED);
+    let what = match args.all {
+        true => "all images without at least one container associated to them",
+        false => "all dangling images",
+    };
+    if !args.force && !cx.confirmed(&format!("WARNING! This will remove {what}."))? {
+        return Ok(Exit::OK);
     }
+    let freed = sweep(cx, &args.filter, args.all)?;
+    cx.println(format!("Total reclaimed space: {}", human::size(freed)))?;
+    Ok(Exit::OK)
+}
+
+/// Removes and lists; returns the bytes that are free now.
+///
+/// # Errors
+/// A filter is wrong, an image cannot be removed.
+pub fn sweep(cx: &Context, filters: &[String], all: bool) -> Result<u64> {
     let engine = cx.engine()?;
     // docker's way to say --all and its opposite; which images are dangling is the engine's business.
-    let (dangling, others): (Vec<_>, Vec<_>) = args.filter.iter().partition(|f| f.starts_with("dangling="));
-    Filters::parse(&args.filter, None)?;
+    let (dangling, others): (Vec<_>, Vec<_>) = filters.iter().partition(|f| f.starts_with("dangling="));
+    Filters::parse(filters, None)?;
     let all = match dangling.last().map(|f| f.as_str()) {
         Some("dangling=false" | "dangling=0" | "dangling=f") => true,
         Some(_) => false,
-        None => args.all,
+        None => all,
     };
     let others: Vec<String> = others.into_iter().cloned().collect();
     let filters = Filters::parse(&others, None)?;
@@ -64,21 +77,5 @@ pub fn run(cx: &Context, args: PruneArgs) -> Result<Exit> {
     if !removed.is_empty() {
         cx.println("")?;
     }
-    let freed: u64 = removed.iter().map(|r| r.size).sum();
-    cx.println(format!("Total reclaimed space: {}", human::size(freed)))?;
-    Ok(Exit::OK)
-}
-
-fn confirmed(all: bool) -> Result<bool> {
-    let what = match all {
-        true => "all images without at least one container associated to them",
-        false => "all dangling images",
-    };
-    let mut stderr = std::io::stderr().lock();
-    let asked =
-        write!(stderr, "WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ");
-    asked.and_then(|()| stderr.flush()).map_err(|e| Error::os("write to standard error", e))?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(|e| Error::os("read standard input", e))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(removed.iter().map(|r| r.size).sum())
 }

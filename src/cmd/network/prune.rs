@@ -5,7 +5,6 @@ use crate::engine::container::members;
 use crate::engine::network::{Filters, Networks};
 use crate::engine::{ErrorKind, Result};
 use clap::Args;
-use std::io::BufRead;
 
 /// Remove all networks that no container is on
 ///
@@ -22,11 +21,26 @@ pub struct PruneArgs {
 
 /// Asks and removes.
 pub fn run(cx: &Context, args: PruneArgs) -> Result<Exit> {
-    let filters = Filters::parse(&args.filter)?;
-    filters.only(&["label", "label!", "until"])?;
-    if !args.force && !confirmed(cx)? {
+    parse(&args.filter)?;
+    let warning = "WARNING! This will remove all custom networks not used by at least one container.";
+    if !args.force && !cx.confirmed(warning)? {
         return Ok(Exit::OK);
     }
+    sweep(cx, &args.filter)
+}
+
+fn parse(filters: &[String]) -> Result<Filters> {
+    let filters = Filters::parse(filters)?;
+    filters.only(&["label", "label!", "until"])?;
+    Ok(filters)
+}
+
+/// Removes and lists.
+///
+/// # Errors
+/// A filter is wrong, or our records cannot be read.
+pub fn sweep(cx: &Context, filters: &[String]) -> Result<Exit> {
+    let filters = parse(filters)?;
     let engine = cx.engine()?;
     let networks = Networks::open(&engine.config);
     let used = members(engine)?;
@@ -51,14 +65,4 @@ pub fn run(cx: &Context, args: PruneArgs) -> Result<Exit> {
         cx.println(format!("Deleted Networks:\n{}\n", removed.join("\n")))?;
     }
     Ok(exit)
-}
-
-fn confirmed(cx: &Context) -> Result<bool> {
-    cx.print(
-        "WARNING! This will remove all custom networks not used by at least one container.\n\
-         Are you sure you want to continue? [y/N] ",
-    )?;
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -1,9 +1,11 @@
 //! Commands about the engine itself.
 
 pub mod completion;
+pub mod df;
 pub mod help;
 pub mod info;
 pub mod inspect;
+pub mod prune;
 pub mod unshare;
 pub mod version;
 
@@ -13,10 +15,13 @@ use crate::engine::Result;
 use clap::Subcommand;
 
 /// Commands of `coracle system`.
+#[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
 pub enum SystemCommand {
     /// Show the host, the store and the configuration
     Info(Later<info::InfoArgs>),
+    Df(Later<df::DfArgs>),
+    Prune(Later<prune::PruneArgs>),
 }
 
 impl SystemCommand {
@@ -24,6 +29,8 @@ impl SystemCommand {
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
             Self::Info(args) => info::run(cx, args.0),
+            Self::Df(args) => df::run(cx, args.0),
+            Self::Prune(args) => prune::run(cx, args.0),
         }
     }
 }

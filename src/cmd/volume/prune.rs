@@ -6,7 +6,6 @@ use crate::engine::container::volume_users;
 use crate::engine::volume::{Filters, Volumes};
 use crate::engine::{ErrorKind, Result};
 use clap::Args;
-use std::io::BufRead;
 
 /// Remove volumes that no container has
 ///
@@ -26,14 +25,33 @@ pub struct PruneArgs {
 
 /// Asks and removes.
 pub fn run(cx: &Context, args: PruneArgs) -> Result<Exit> {
-    let engine = cx.engine()?;
-    let volumes = Volumes::open(&engine.config);
-    let filters = Filters::parse(&args.filter, |name| Ok(volumes.get(name)?.created))?;
-    filters.only(&["all", "anonymous", "label", "label!", "name", "since", "after", "until"])?;
-    let all = args.all || filters.all();
-    if !args.force && !confirmed(cx, all)? {
+    let all = args.all || parse(cx, &args.filter)?.all();
+    let which = if all { "all" } else { "anonymous" };
+    let warning =
+        format!("WARNING! This will remove {which} local volumes not used by at least one container.");
+    if !args.force && !cx.confirmed(&warning)? {
         return Ok(Exit::OK);
     }
+    let (freed, exit) = sweep(cx, &args.filter, all)?;
+    cx.println(format!("Total reclaimed space: {}", human::size(freed)))?;
+    Ok(exit)
+}
+
+fn parse(cx: &Context, filters: &[String]) -> Result<Filters> {
+    let volumes = Volumes::open(&cx.engine()?.config);
+    let filters = Filters::parse(filters, |name| Ok(volumes.get(name)?.created))?;
+    filters.only(&["all", "anonymous", "label", "label!", "name", "since", "after", "until"])?;
+    Ok(filters)
+}
+
+/// Removes and lists; returns the bytes that are free now.
+///
+/// # Errors
+/// A filter is wrong, or our records cannot be read.
+pub fn sweep(cx: &Context, filters: &[String], all: bool) -> Result<(u64, Exit)> {
+    let engine = cx.engine()?;
+    let volumes = Volumes::open(&engine.config);
+    let filters = parse(cx, filters)?;
     volumes.sweep();
     let used = volume_users(engine)?;
     let (mut removed, mut freed) = (Vec::new(), 0);
@@ -59,17 +77,5 @@ pub fn run(cx: &Context, args: PruneArgs) -> Result<Exit> {
     if !removed.is_empty() {
         cx.println(format!("Deleted Volumes:\n{}\n", removed.join("\n")))?;
     }
-    cx.println(format!("Total reclaimed space: {}", human::size(freed)))?;
-    Ok(exit)
-}
-
-fn confirmed(cx: &Context, all: bool) -> Result<bool> {
-    let which = if all { "all" } else { "anonymous" };
-    cx.print(format!(
-        "WARNING! This will remove {which} local volumes not used by at least one container.\n\
-         Are you sure you want to continue? [y/N] "
-    ))?;
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok((freed, exit))
 }

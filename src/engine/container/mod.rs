@@ -38,6 +38,7 @@ mod settle;
 pub mod start;
 pub mod stop;
 mod system_files;
+pub mod usage;
 mod volume_files;
 mod volumes;
 pub mod wait;
