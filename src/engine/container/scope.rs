@@ -12,7 +12,7 @@ use crate::engine::spec::{CgroupManager, ContainerSpec};
 pub(super) fn of_conmon(engine: &Engine, spec: &ContainerSpec, prepared: &Prepared) -> Option<ConmonScope> {
     let env = &engine.config.env;
     let wanted = prepared.cgroup_manager == CgroupManager::Systemd && spec.cgroups != "no-conmon";
-    if !wanted || env.var("INVOCATION_ID").is_some() {
+    if !wanted || (env.var("INVOCATION_ID").is_some() && cgroup::in_service()) {
         return None;
     }
     let slice = prepared.cgroups_path.split(':').next().unwrap_or_default().to_owned();

@@ -167,6 +167,21 @@ fn is_writable(path: &Path) -> bool {
     rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
+/// Whether this process is part of a service that systemd started. `$INVOCATION_ID` alone does not say so: what a desktop
+/// starts as a service, a terminal for one, hands it to every shell, and those are in scopes.
+pub fn in_service() -> bool {
+    let text = read_proc("/proc/self/cgroup").unwrap_or_default();
+    rows(&text).any(|(number, controllers, path)| {
+        (number == "0" || controllers == "name=systemd") && is_of_a_service(path)
+    })
+}
+
+/// By the innermost unit of a cgroup's path; a user's manager is none that somebody started a command in.
+fn is_of_a_service(path: &str) -> bool {
+    let mut units = path.rsplit('/').filter(|name| name.ends_with(".service") || name.ends_with(".scope"));
+    units.next().is_some_and(|unit| unit.ends_with(".service") && !unit.starts_with("user@"))
+}
+
 /// The rows of /proc/self/cgroup: hierarchy number, controllers, path.
 fn rows(text: &str) -> impl Iterator<Item = (&str, &str, &str)> {
     text.lines().filter_map(|line| {
@@ -229,6 +244,22 @@ mod tests {
         assert_eq!(own_v1(v1), "/a/b");
         assert_eq!(own_v2(v1), "/u:x");
         assert_eq!(own_v2("0::/user.slice/x.scope\n"), "/user.slice/x.scope");
+    }
+
+    #[test]
+    fn services_are_told_by_the_innermost_unit() {
+        let manager = "/user.slice/user-1000.slice/user@1000.service";
+        for (path, wanted) in [
+            ("/system.slice/build.service", true),
+            ("/system.slice/build.service/payload", true),
+            (&format!("{manager}/app.slice/web.service"), true),
+            (&format!("{manager}/app.slice/app-org.gnome.Terminal.slice/vte-spawn-1.scope"), false),
+            ("/user.slice/user-1000.slice/session-3.scope", false),
+            (manager, false),
+            ("/", false),
+        ] {
+            assert_eq!(is_of_a_service(path), wanted, "{path}");
+        }
     }
 
     #[test]

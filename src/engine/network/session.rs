@@ -3,13 +3,14 @@
 //! is recorded.
 
 use crate::engine::config::Config;
+use crate::engine::host::cgroup;
 use crate::engine::host::systemd::{SYSTEM_BUS, Scope};
 
 /// Has systemd take `pid` out of the session. Not in a service, whose manager is to see what it started, nor where the user
 /// wants no systemd. A process for which that fails works, and ends with the session.
 pub(super) fn leave(config: &Config, pid: u32) {
     let env = &config.env;
-    if env.var("INVOCATION_ID").is_some()
+    if (env.var("INVOCATION_ID").is_some() && cgroup::in_service())
         || config.containers.engine.cgroup_manager.as_deref().is_some_and(|m| m != "systemd")
     {
         return;
