@@ -285,6 +285,9 @@ impl Benchmark {
                 );
             }
         }
+        if ["push", "save", "load", "inspect docker"].iter().any(|what| table.wants(what)) {
+            self.transports(table, &name);
+        }
         if table.wants("pull") {
             registry().provide("lab/big");
             let mut used: [Vec<[f64; 3]>; 2] = [Vec::new(), Vec::new()];
@@ -363,6 +366,86 @@ impl Benchmark {
             table.row(&name("export of 1 GB"), 5, contenders);
             fs::remove_file(target).unwrap();
             remove();
+        }
+    }
+
+    /// What a command takes of three runs each, in turns: the least time, CPU time and memory. `argv` is given the tool's
+    /// line and a number of its own; `undo` is not measured.
+    fn big(
+        &self,
+        table: &Table,
+        name: &str,
+        argv: &dyn Fn(&[OsString], usize) -> Vec<OsString>,
+        undo: &dyn Fn(&[OsString]),
+    ) {
+        let mut used: [Vec<[f64; 3]>; 2] = [Vec::new(), Vec::new()];
+        for round in 0..3 {
+            for (number, (tool, used)) in [&self.coracle, &self.podman].into_iter().zip(&mut used).enumerate()
+            {
+                used.push(self.used(&argv(tool, 2 * round + number)));
+                undo(tool);
+            }
+        }
+        let best =
+            |used: &[[f64; 3]], index: usize| used.iter().map(|one| one[index]).fold(f64::MAX, f64::min);
+        let [own, podman] = &used;
+        for (index, what, scale) in [(0, "s", 1.0), (1, "s of CPU", 1.0), (2, "MB at its peak", 1024.0)] {
+            let text = |used: &[[f64; 3]]| format!("{:.2}", best(used, index) / scale);
+            table.note(&format!("{name}, {what}"), &text(own), &text(podman));
+        }
+    }
+
+    /// The 600 MB image to a registry that has nothing, to a file and back; an image looked at where it is.
+    fn transports(&self, table: &Table, name: &dyn Fn(&str) -> String) {
+        registry().provide("lab/big");
+        let address = registry().address();
+        if table.wants("inspect docker") {
+            let place = format!("docker://{address}/lab/busybox");
+            let skopeo: Vec<OsString> = vec![program("skopeo").unwrap().into()];
+            table.row(
+                &name("inspect docker:// (skopeo)"),
+                table.rounds,
+                vec![
+                    Box::new(|| self.time(&line(&self.coracle, &["image", "inspect", &place]))),
+                    Box::new(|| self.time(&line(&skopeo, &["inspect", "--tls-verify=false", &place]))),
+                ],
+            );
+        }
+        self.time(&line(&self.coracle, &["pull", "-q", "lab/big"]));
+        if table.wants("push") {
+            // Each push goes to a registry of its own, and nobody knows which blobs its layers were.
+            let options = support::RegistryOptions { empty: true, ..support::RegistryOptions::default() };
+            let registries: Vec<_> = (0..6)
+                .map(|_| support::Registry::start(options.clone()).unwrap_or_else(|m| panic!("{}", m.0)))
+                .collect();
+            let push = |tool: &[OsString], number: usize| {
+                let target = format!("{}/lab/big", registries[number].address());
+                line(tool, &["push", "-q", "--tls-verify=false", "lab/big", &target])
+            };
+            let forget = |_: &[OsString]| {
+                let _ = fs::remove_dir_all(self.sandbox.graph_root().join("coracle/blobs"));
+                let _ = fs::remove_file(
+                    self.sandbox.path("home/.local/share/containers/cache/blob-info-cache-v1.boltdb"),
+                );
+            };
+            self.big(table, &name("push of 600 MB"), &push, &forget);
+        }
+        let file = self.sandbox.path("work/big.tar").display().to_string();
+        if table.wants("save") || table.wants("load") {
+            let save = |tool: &[OsString], _: usize| line(tool, &["save", "-q", "-o", &file, "lab/big"]);
+            let remove = |_: &[OsString]| fs::remove_file(&file).unwrap();
+            if table.wants("save") {
+                self.big(table, &name("save of 600 MB"), &save, &remove);
+            }
+        }
+        if table.wants("load") {
+            self.time(&line(&self.coracle, &["save", "-q", "-o", &file, "lab/big"]));
+            self.time(&line(&self.coracle, &["rmi", "lab/big"]));
+            let load = |tool: &[OsString], _: usize| line(tool, &["load", "-q", "-i", &file]);
+            self.big(table, &name("load of 600 MB"), &load, &|tool| {
+                self.time(&line(tool, &["rmi", "lab/big"]));
+            });
+            fs::remove_file(&file).unwrap();
         }
     }
 

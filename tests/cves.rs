@@ -272,6 +272,55 @@ fn cve_2020_10696_archives_that_leave_their_root() {
 }
 
 #[test]
+fn cve_2020_10696_image_archives_that_leave_their_root() {
+    for sandbox in require!(Sandbox::both()) {
+        let victim = Victim::new(&sandbox);
+        let ups = format!("{}{}", "../".repeat(30), victim.path().trim_start_matches('/'));
+        let inside = |name: &str| format!("{}/{name}", victim.path());
+        let image = Image::new([Layer::plain(&crate::support::busybox_tar())], json!({"Cmd": ["true"]}));
+        let (config, layer) = (image.config_bytes(), image.layers[0].blob.clone());
+        let manifest = |config: &str, layer: &str| {
+            let list = json!([{"Config": config, "RepoTags": ["lab/evil:latest"], "Layers": [layer]}]);
+            Entry::file("manifest.json", list.to_string().into_bytes())
+        };
+        let whole = || vec![Entry::file("c.json", config.as_slice()), Entry::file("l.tar", layer.as_slice())];
+        // Names that lead outside are names of nothing; the image beside them is loaded.
+        for entries in [
+            vec![Entry::file(format!("{ups}/new"), "x"), Entry::file(inside("new"), "x")],
+            vec![Entry::symlink("door", victim.path()), Entry::file("door/file", "changed")],
+            vec![Entry::symlink("link", inside("file")), Entry::file("link", "changed")],
+            vec![Entry::hardlink("hard", inside("file")), Entry::file("hard", "changed")],
+            vec![Entry::symlink("door", &ups), Entry::new("door/null", Kind::Char(1, 3))],
+        ] {
+            let mut all = whole();
+            all.extend(entries);
+            all.push(manifest("c.json", "l.tar"));
+            sandbox.coracle(["load"]).stdin(Tarball::of(all).finish()).ok().stdout_has("lab/evil");
+            victim.check(&sandbox);
+            sandbox.coracle(["rmi", "lab/evil"]).ok();
+        }
+        // Files of the host are no files of an image, even if they are what they should be.
+        let outside = [sandbox.write("work/c.json", &config), sandbox.write("work/l.tar", &layer)];
+        let [outer_config, outer_layer] = outside.map(|path| path.display().to_string());
+        for entries in [
+            vec![manifest(&outer_config, "l.tar")],
+            vec![manifest("c.json", &outer_layer)],
+            vec![manifest("c.json", &format!("{}{outer_layer}", "../".repeat(30)))],
+            vec![Entry::symlink("x", &outer_layer), manifest("c.json", "x")],
+            vec![Entry::symlink("x", &outer_config), manifest("x", "l.tar")],
+            vec![Entry::hardlink("x", &outer_layer), manifest("c.json", "x")],
+            vec![Entry::symlink("x", "x"), manifest("c.json", "x")],
+            vec![Entry::symlink("manifest.json", "/proc/self/environ")],
+        ] {
+            let mut all = whole();
+            all.extend(entries);
+            sandbox.coracle(["load"]).stdin(Tarball::of(all).finish()).fails(1).stdout_is("");
+        }
+        sandbox.coracle(["image", "exists", "lab/evil"]).fails(1);
+    }
+}
+
+#[test]
 fn cve_2021_3602_environments_of_helpers() {
     for sandbox in require!(Sandbox::both()) {
         sandbox.pull("lab/busybox");

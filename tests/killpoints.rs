@@ -45,7 +45,7 @@ pub fn points() -> BTreeSet<String> {
 }
 
 /// What users do, in an order in which each step finds what it needs. Each runs with the crash point armed; `TARGET` is a
-/// repository of a registry, `REGISTRY`, that has not seen it yet.
+/// repository of a registry, `REGISTRY`, that has not seen it yet, `SAVED` a path that does not exist yet.
 const SERIES: &[&[&str]] = &[
     &["pull", "-q", "lab/multi"],
     &["create", "--name", "second", "lab/multi", "sleep", "100"],
@@ -72,6 +72,10 @@ const SERIES: &[&[&str]] = &[
     &["untag", "lab/busybox", "lab/other"],
     // At a level of its own, so that no earlier push has done the work.
     &["push", "-q", "--compression-level=3", "lab/multi", "TARGET"],
+    &["save", "-q", "--format=oci-dir", "-o", "SAVED", "lab/multi"],
+    &["save", "-q", "-o", "SAVED.tar", "lab/multi"],
+    &["rmi", "lab/multi"],
+    &["load", "-q", "-i", "SAVED.tar"],
     &["rmi", "lab/multi"],
     &["login", "-u", "lab", "-p", "word", "REGISTRY"],
     &["logout", "REGISTRY"],
@@ -80,6 +84,8 @@ const SERIES: &[&[&str]] = &[
 fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
     let at = registry.address();
     let target = format!("{at}/{point}");
+    let saved = sandbox.path("work/saved").join(point).display().to_string();
+    let archive = sandbox.mkdir("work/archives").join(point).display().to_string();
     let mut killed = false;
     for argv in SERIES {
         let argv: Vec<&str> = argv
@@ -87,6 +93,8 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
             .map(|word| match *word {
                 "TARGET" => target.as_str(),
                 "REGISTRY" => at.as_str(),
+                "SAVED" => &saved,
+                "SAVED.tar" => &archive,
                 word => word,
             })
             .collect();

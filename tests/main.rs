@@ -13,9 +13,11 @@ mod support;
 
 mod accounts;
 mod commit;
+mod archives;
 mod completion;
 mod conmon;
 mod containers_conf;
+mod copy;
 mod cp;
 mod cves;
 mod errors;

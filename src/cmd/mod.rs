@@ -87,6 +87,7 @@ enum Command {
     History(Later<image::history::HistoryArgs>),
     Login(Later<registry::login::LoginArgs>),
     Logout(Later<registry::logout::LogoutArgs>),
+    Load(Later<image::load::LoadArgs>),
     Logs(Later<container::logs::LogsArgs>),
     /// Work with containers
     #[command(subcommand, next_display_order = None)]
@@ -108,6 +109,7 @@ enum Command {
     Pull(Later<image::pull::PullArgs>),
     Push(Later<image::push::PushArgs>),
     Rmi(Later<image::rmi::RmiArgs>),
+    Save(Later<image::save::SaveArgs>),
     /// Work with the engine
     #[command(subcommand)]
     System(system::SystemCommand),
@@ -145,6 +147,7 @@ impl Command {
             Self::History(args) => image::history::run(cx, args.0),
             Self::Login(args) => registry::login::run(cx, args.0),
             Self::Logout(args) => registry::logout::run(cx, args.0),
+            Self::Load(args) => image::load::run(cx, args.0),
             Self::Logs(args) => container::logs::run(cx, args.0),
             Self::Container(command) => command.run(cx),
             Self::Image(command) => command.run(cx),
@@ -159,6 +162,7 @@ impl Command {
             Self::Pull(args) => image::pull::run(cx, args.0),
             Self::Push(args) => image::push::run(cx, args.0),
             Self::Rmi(args) => image::rmi::run(cx, args.0),
+            Self::Save(args) => image::save::run(cx, args.0),
             Self::System(command) => command.run(cx),
             Self::Tag(args) => image::tag::run(cx, args.0),
             Self::Unpause(args) => container::pause::unpause(cx, args.0),

@@ -70,6 +70,11 @@ impl Docker {
         Ok(docker)
     }
 
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.base.join("socket")
+    }
+
     /// `docker ARGUMENTS`.
     pub fn command<S: Into<std::ffi::OsString>>(&self, arguments: impl IntoIterator<Item = S>) -> Cmd {
         let host = format!("unix://{}", self.base.join("socket").display());

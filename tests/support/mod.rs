@@ -36,7 +36,7 @@ pub use lan::{Host, Lan};
 pub use pty::Pty;
 pub use registry::{Options as RegistryOptions, Registry, registry};
 pub use sandbox::{Sandbox, Who};
-pub use tarball::{Entry, Kind, Tarball};
+pub use tarball::{Entry, Kind, Tarball, gzip};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

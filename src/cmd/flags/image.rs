@@ -4,6 +4,7 @@ use super::values::boolean;
 use crate::engine::config::auth::Credentials;
 use crate::engine::image::request::{RegistryAccess, retry_delay};
 use crate::engine::registry::PlatformRequest;
+use crate::engine::transport::Location;
 use crate::engine::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -75,6 +76,19 @@ impl AccessArgs {
             ..self.registry.access()?
         })
     }
+}
+
+/// A place or a name as a command that mostly gets names reads it: `oci:1.0` is a name with a tag, unless there is a
+/// directory of that name.
+pub fn place(text: &str) -> Result<Location> {
+    let name = Location::parse_name(text)?;
+    if name.is_name()
+        && let Ok(Location::Oci(path, _) | Location::Directory(path)) = &Location::parse(text)
+        && path.is_dir()
+    {
+        return Location::parse(text);
+    }
+    Ok(name)
 }
 
 /// Keys for encrypted images, which are refused.

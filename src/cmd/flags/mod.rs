@@ -21,6 +21,7 @@ pub mod ports;
 pub mod process;
 pub mod resources;
 pub mod security;
+pub mod sides;
 pub mod subnets;
 pub mod transfer;
 pub mod values;

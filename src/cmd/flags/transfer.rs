@@ -22,8 +22,8 @@ pub struct CompressionArgs {
     /// Compress again what is compressed in another way; implied by --compression-format
     #[arg(long)]
     pub force_compression: bool,
-    /// Accepted: a registry gets its layers compressed anyway
-    #[arg(long, hide = true)]
+    /// Compress layers in a dir: directory; a registry gets them compressed anyway
+    #[arg(long)]
     pub compress: bool,
 }
 

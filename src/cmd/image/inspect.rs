@@ -1,17 +1,24 @@
 //! `coracle image inspect`, and what `coracle inspect` shows of an image.
 
 use super::images::repo_digests;
+use super::remote::{self, RemoteArgs};
 use crate::cmd::container::inspect::{GraphDriver, Set, Texts, layer_data, set};
+use crate::cmd::flags::image::place;
 use crate::cmd::format::template::{self, GoTime, to_value};
 use crate::cmd::system::inspect::{Inspected, show};
 use crate::cmd::{Context, Exit};
 use crate::engine::image::{self, Healthcheck, ImageConfig, RunConfig};
+use crate::engine::registry::PlatformRequest;
 use crate::engine::store::ImageRecord;
+use crate::engine::transport::Location;
 use crate::engine::{Engine, Error, ErrorKind, Result};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 /// Show everything about images
+///
+/// An image with a transport (docker://NAME, oci:PATH, docker-archive:PATH …) is shown where it is, without being brought
+/// here, as skopeo shows it.
 #[derive(Args, Clone, Debug)]
 pub struct ImageInspectArgs {
     /// A Go template
@@ -20,13 +27,31 @@ pub struct ImageInspectArgs {
     /// Only an image for this platform: OS/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
-    /// Names or IDs
+    /// Names, IDs or places
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
 /// Inspects.
 pub fn run(cx: &Context, args: ImageInspectArgs) -> Result<Exit> {
+    let elsewhere = |name: &String| match place(name)? {
+        Location::Name(name) if args.remote.any() => Ok(Some(Location::Storage(name))),
+        Location::Name(_) => Ok(None),
+        place => Ok(Some(place)),
+    };
+    let places = args.images.iter().map(elsewhere).collect::<Result<Vec<_>>>()?;
+    if places.iter().any(Option::is_some) {
+        let platform = args.platform.as_deref().map(PlatformRequest::parse).transpose()?.unwrap_or_default();
+        let Some(places) = places.into_iter().collect::<Option<Vec<_>>>() else {
+            return Err(Error::invalid("images here and elsewhere are not shown by one command"));
+        };
+        for place in &places {
+            remote::inspect(cx, place, &args.remote, args.format.as_deref(), &platform)?;
+        }
+        return Ok(Exit::OK);
+    }
     let engine = cx.engine()?;
     show(cx, args.format.as_deref(), &args.images, |name| {
         let found = image::find(engine, name)?;

@@ -1,16 +1,22 @@
 //! Commands on images, one file each.
 
+pub mod copy;
 pub mod exists;
 pub mod filters;
 pub mod history;
 pub mod images;
 pub mod import;
 pub mod inspect;
+pub mod load;
 pub mod progress;
 pub mod prune;
 pub mod pull;
 pub mod push;
+pub mod remote;
 pub mod rmi;
+pub mod save;
+pub mod scp;
+pub mod sync;
 pub mod tag;
 pub mod untag;
 
@@ -23,11 +29,16 @@ use clap::Subcommand;
 #[allow(missing_docs, clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
+    #[command(visible_alias = "cp")]
+    Copy(Later<copy::CopyArgs>),
+    Delete(Later<remote::DeleteArgs>),
     Diff(Later<super::container::diff::ImageDiffArgs>),
     Exists(Later<exists::ExistsArgs>),
     History(Later<history::HistoryArgs>),
     Import(Later<import::ImportArgs>),
     Inspect(Later<inspect::ImageInspectArgs>),
+    ListTags(Later<remote::ListTagsArgs>),
+    Load(Later<load::LoadArgs>),
     #[command(visible_alias = "list")]
     Ls(Later<images::ImagesArgs>),
     Prune(Later<prune::PruneArgs>),
@@ -35,6 +46,9 @@ pub enum ImageCommand {
     Push(Later<push::PushArgs>),
     #[command(visible_alias = "remove")]
     Rm(Later<rmi::RmiArgs>),
+    Save(Later<save::SaveArgs>),
+    Scp(Later<scp::ScpArgs>),
+    Sync(Later<sync::SyncArgs>),
     Tag(Later<tag::TagArgs>),
     Untag(Later<untag::UntagArgs>),
 }
@@ -43,16 +57,23 @@ impl ImageCommand {
     /// Runs it.
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
+            Self::Copy(args) => copy::run(cx, args.0),
+            Self::Delete(args) => remote::delete(cx, args.0),
             Self::Diff(args) => super::container::diff::image(cx, args.0),
             Self::Exists(args) => exists::run(cx, args.0),
             Self::History(args) => history::run(cx, args.0),
             Self::Import(args) => import::run(cx, args.0),
             Self::Inspect(args) => inspect::run(cx, args.0),
+            Self::ListTags(args) => remote::list_tags(cx, args.0),
+            Self::Load(args) => load::run(cx, args.0),
             Self::Ls(args) => images::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),
             Self::Pull(args) => pull::run(cx, args.0),
             Self::Push(args) => push::run(cx, args.0),
             Self::Rm(args) => rmi::run(cx, args.0),
+            Self::Save(args) => save::run(cx, args.0),
+            Self::Scp(args) => scp::run(cx, args.0),
+            Self::Sync(args) => sync::run(cx, args.0),
             Self::Tag(args) => tag::run(cx, args.0),
             Self::Untag(args) => untag::run(cx, args.0),
         }

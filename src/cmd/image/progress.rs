@@ -48,6 +48,13 @@ impl Board {
         }
     }
 
+    fn unless_piped(self) -> Self {
+        match self {
+            Self::Lines(_) => Self::Quiet,
+            board => board,
+        }
+    }
+
     fn multi(multi: &OnceLock<MultiProgress>) -> &MultiProgress {
         multi.get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS)))
     }
@@ -184,8 +191,44 @@ impl Progress for Pulling {
     }
 }
 
+/// Layers on their way into the store from a file: bars on a terminal, nothing elsewhere.
+pub struct Receiving(Board);
+
+impl Receiving {
+    /// Shows nothing if `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        Self(Board::new(quiet).unless_piped())
+    }
+}
+
+impl Progress for Receiving {
+    fn layers(&self, layers: &[LayerInfo]) {
+        let row = |layer: &LayerInfo| Row {
+            label: short_id(layer.digest.hex()).to_owned(),
+            size: layer.size,
+            done: layer.present.then_some("Already exists"),
+        };
+        self.0.rows(layers.iter().map(row).collect(), "Loading layer");
+    }
+
+    fn received(&self, index: usize, bytes: u64) {
+        self.0.position(index, bytes);
+    }
+
+    fn unpacked(&self, index: usize) {
+        self.0.done(index, "Loaded");
+    }
+}
+
 /// A copy to somewhere else, in docker's words for a push.
 pub struct Copying(pub Board);
+
+impl Copying {
+    /// Shows nothing where there is no terminal: nobody waits for a file's layers line by line.
+    pub fn unless_piped(board: Board) -> Self {
+        Self(board.unless_piped())
+    }
+}
 
 impl transport::Progress for Copying {
     fn blobs(&self, blobs: &[Descriptor]) {

@@ -4,16 +4,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::progress::Pulling;
-use crate::cmd::flags::image::{AccessArgs, DecryptionArgs, PlatformArgs};
+use super::progress::{Pulling, Receiving};
+use crate::cmd::flags::image::{AccessArgs, DecryptionArgs, PlatformArgs, place};
 use crate::cmd::{Context, Exit};
+use crate::engine::image::load::{LoadRequest, load_from};
 use crate::engine::image::pull::pull_all_tags;
-use crate::engine::image::{self, PullPolicy, PullRequest};
+use crate::engine::image::{self, PullPolicy, PullRequest, PulledImage};
+use crate::engine::transport::Location;
 use crate::engine::{Error, Result};
 
 /// Pull images from a registry
 ///
-/// Prints the ID of each image.
+/// Prints the ID of each image. An image may also come from docker-archive:PATH, oci-archive:PATH, oci:PATH, dir:PATH or
+/// docker-daemon:NAME.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PullArgs {
     /// Pull every tag of the repository
@@ -58,14 +61,20 @@ pub fn run(cx: &Context, args: PullArgs) -> Result<Exit> {
     let mut exit = Exit::OK;
     for name in &args.images {
         request.name.clone_from(name);
-        let pulled = refuse_transports(name).and_then(|()| match args.all_tags {
-            true => pull_all_tags(engine, &request, &progress),
-            false => image::pull(engine, &request, &progress).map(|image| vec![image]),
+        let ids = |images: Vec<PulledImage>| images.into_iter().map(|pulled| pulled.image.id).collect();
+        let pulled: Result<Vec<String>> = place(name).and_then(|location| match location {
+            Location::Name(_) | Location::Registry(_) if args.all_tags => {
+                pull_all_tags(engine, &request, &progress).map(ids)
+            }
+            Location::Name(_) | Location::Registry(_) => {
+                image::pull(engine, &request, &progress).map(|image| vec![image.image.id])
+            }
+            place => from_place(cx, &place, &request, args.all_tags, args.quiet),
         });
         match pulled {
-            Ok(images) => {
-                for pulled in images {
-                    cx.println(&pulled.image.id)?;
+            Ok(ids) => {
+                for id in ids {
+                    cx.println(id)?;
                 }
             }
             // The last error is printed where all errors are.
@@ -79,26 +88,27 @@ pub fn run(cx: &Context, args: PullArgs) -> Result<Exit> {
     Ok(exit)
 }
 
-/// podman's other transports are no registries.
-fn refuse_transports(name: &str) -> Result<()> {
-    const TRANSPORTS: [&str; 8] = [
-        "docker-archive",
-        "oci-archive",
-        "oci",
-        "dir",
-        "docker-daemon",
-        "containers-storage",
-        "sif",
-        "ostree",
-    ];
-    let Some((transport, rest)) = name.split_once(':') else { return Ok(()) };
-    // `oci:latest` is an image called oci.
-    if TRANSPORTS.contains(&transport) && rest.contains('/') {
-        return Err(Error::unsupported(format!(
-            "pulling from {transport}: is not supported, only from registries"
-        )));
+/// What comes with a transport other than a registry's: all images there, unless one is chosen.
+fn from_place(
+    cx: &Context,
+    location: &Location,
+    request: &PullRequest,
+    all_tags: bool,
+    quiet: bool,
+) -> Result<Vec<String>> {
+    if all_tags {
+        return Err(Error::invalid(format!("--all-tags is for registries, not for {location}")));
     }
-    Ok(())
+    let engine = cx.engine()?;
+    if let Location::Storage(name) = location {
+        return Ok(vec![image::find(engine, name)?.image.id]);
+    }
+    let load = LoadRequest {
+        platform: request.platform.clone(),
+        signature_policy: request.signature_policy.clone(),
+    };
+    let loaded = load_from(engine, location, &load, &Receiving::new(quiet))?;
+    Ok(loaded.into_iter().map(|loaded| loaded.image.id).collect())
 }
 
 #[cfg(test)]
@@ -154,13 +164,5 @@ mod tests {
         assert_eq!(args.platform.request(None).unwrap().variant.as_deref(), Some("v7"));
         assert!(parse(&["--platform", "linux", "--arch", "arm", "x"]).is_err());
         assert!(parse(&[]).is_err());
-    }
-
-    #[test]
-    fn other_transports_are_refused_by_name() {
-        let e = refuse_transports("docker-archive:/tmp/x.tar").unwrap_err();
-        assert!(e.to_string().contains("docker-archive"), "{e}");
-        refuse_transports("oci:latest").unwrap();
-        refuse_transports("dir.example:5000/x").unwrap();
     }
 }

@@ -4,17 +4,21 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::progress::{Board, Copying};
+use super::progress::{Board, Copying, Receiving};
 use crate::cmd::flags::image::{AccessArgs, PlatformArgs};
 use crate::cmd::flags::transfer::{CompressionArgs, EncryptionArgs, SigningArgs};
 use crate::cmd::{Context, Exit};
 use crate::engine::image::push::{PushRequest, Pushed, push, tags};
+use crate::engine::image::transfer::{Instances, TransferRequest, transfer};
 use crate::engine::registry::Reference;
 use crate::engine::registry::reference::DEFAULT_DOMAIN;
-use crate::engine::transport::{CopyOptions, Format};
+use crate::engine::transport::compress::{Algorithm, Method};
+use crate::engine::transport::{CopyOptions, Format, LayerForm, Location};
 use crate::engine::{Error, Result};
 
 /// Push an image to a registry
+///
+/// DESTINATION may also be oci:PATH[:REF], oci-archive:PATH, docker-archive:PATH[:NAME], dir:PATH or docker-daemon:NAME.
 ///
 /// Layers that the registry has, or that another of its repositories has, are not sent. An image that was pulled keeps its
 /// digest as long as its layers are those.
@@ -73,6 +77,12 @@ pub fn run(cx: &Context, args: PushArgs) -> Result<Exit> {
             ..CopyOptions::default()
         },
     };
+    let destination = request.destination.as_deref().map(Location::parse).transpose()?;
+    if let Some(place) =
+        destination.filter(|place| !matches!(place, Location::Name(_) | Location::Registry(_)))
+    {
+        return to_place(cx, place, request, &args.compression, (args.all_tags, args.quiet), args.digestfile);
+    }
     let show = |request: &PushRequest| -> Result<Pushed> {
         let progress = Copying(Board::new(args.quiet));
         let pushed = push(engine, request, &|name| progress.0.text(&heading(name)), &progress)?;
@@ -97,6 +107,40 @@ pub fn run(cx: &Context, args: PushArgs) -> Result<Exit> {
     }
     for name in tags(engine, &request.image)? {
         show(&PushRequest { image: name.to_string(), ..request.clone() })?;
+    }
+    Ok(Exit::OK)
+}
+
+/// To a place that is no registry.
+fn to_place(
+    cx: &Context,
+    destination: Location,
+    request: PushRequest,
+    compression: &CompressionArgs,
+    (all_tags, quiet): (bool, bool),
+    digestfile: Option<PathBuf>,
+) -> Result<Exit> {
+    if all_tags {
+        return Err(Error::invalid(format!("--all-tags is for registries, not for {destination}")));
+    }
+    let mut options = request.options;
+    if compression.compress && options.layers.is_none() && matches!(destination, Location::Directory(_)) {
+        options.layers = Some(LayerForm::Compressed(Method { algorithm: Algorithm::Gzip, level: None }));
+    }
+    let request = TransferRequest {
+        source: Location::Storage(request.image),
+        destination,
+        source_access: request.access.clone(),
+        destination_access: request.access,
+        instances: Instances::System,
+        options,
+        additional_tags: Vec::new(),
+        signature_policy: None,
+    };
+    let sending = Copying::unless_piped(Board::new(quiet));
+    let copied = transfer(cx.engine()?, &request, &Receiving::new(quiet), &sending)?;
+    if let Some(path) = &digestfile {
+        std::fs::write(path, copied.digest.as_str()).map_err(|e| Error::io("write", path, e))?;
     }
     Ok(Exit::OK)
 }

@@ -227,6 +227,8 @@ Engine {
     platform_to_oci_runtime: BTreeMap<String, String>,
     /// `always`, `missing`, `newer`, `never`.
     pull_policy: Option<String>,
+    /// Directory for archives on their way; `storage`: the graph root.
+    image_copy_tmp_dir: Option<String>,
     /// Attempts after a failed pull.
     retry: Option<u32>,
     /// Time between them, with a unit.

@@ -61,8 +61,33 @@ impl Policy {
     /// `Denied` if not, with the rule and the file.
     pub fn check(&self, name: &str) -> Result<()> {
         let (scope, requirements) = self.requirements(name);
-        let denied = |why: String| Err(Error::new(ErrorKind::Denied, why));
         let place = if scope.is_empty() { "default".to_owned() } else { format!("docker scope {scope:?}") };
+        self.decide(name, &place, requirements)
+    }
+
+    /// Whether an image may come by another transport, from `path` if it has one. Scopes are the path and the directories
+    /// above it (containers-policy.json(5), "dir:").
+    ///
+    /// `Denied` if not.
+    pub fn check_at(&self, transport: &str, path: &Path) -> Result<()> {
+        let name = match path.as_os_str().is_empty() {
+            true => format!("{transport}:"),
+            false => format!("{transport}:{}", path.display()),
+        };
+        let scopes = self.transports.get(transport);
+        let scope = |scope: &str| scopes.and_then(|scopes| scopes.get_key_value(scope));
+        let found = path.ancestors().filter_map(Path::to_str).find_map(scope).or_else(|| scope(""));
+        match found {
+            Some((scope, requirements)) if !scope.is_empty() => {
+                self.decide(&name, &format!("{transport} scope {scope:?}"), requirements)
+            }
+            Some((_, requirements)) => self.decide(&name, transport, requirements),
+            None => self.decide(&name, "default", &self.default),
+        }
+    }
+
+    fn decide(&self, name: &str, place: &str, requirements: &[Requirement]) -> Result<()> {
+        let denied = |why: String| Err(Error::new(ErrorKind::Denied, why));
         if requirements.is_empty() {
             return denied(format!(
                 "{}: the {place} policy has no rule, so nothing is allowed",

@@ -5,12 +5,12 @@
 //! `localhost/coracle/hello`, needs no network, and an image of that name that is already here wins.
 
 use super::ImageConfig;
-use super::layers::Origin;
-use super::pull::{ImageToStore, store};
+use super::receive::{ImageToStore, store};
 use super::request::{Progress, PullPolicy, PullRequest, PulledImage};
 use crate::engine::registry::manifest::{OCI_CONFIG, OCI_MANIFEST};
 use crate::engine::registry::platform::host_architecture;
 use crate::engine::registry::{Document, Reference};
+use crate::engine::transport::memory::MemoryImage;
 use crate::engine::{Digest, Engine, Error, Result};
 
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
@@ -48,8 +48,18 @@ pub(super) fn load(
         return Ok(Some(PulledImage { image, name: Some(reference), digest: Some(digest), changed: false }));
     }
     progress.started(&reference, Some("The image is part of this program"));
-    let (image, changed) = store(engine, image, &Origin::Memory(&[layer]), progress)?;
-    let pulled = PulledImage { image, name: Some(reference), digest: Some(digest), changed };
+    let source = MemoryImage {
+        manifest: image.manifest.clone(),
+        config: image.raw_config.clone(),
+        layers: vec![layer],
+    };
+    let received = store(engine, image, &source, progress)?;
+    let pulled = PulledImage {
+        image: received.image,
+        name: Some(reference),
+        digest: Some(digest),
+        changed: received.changed,
+    };
     progress.finished(&pulled);
     Ok(Some(pulled))
 }
@@ -77,7 +87,7 @@ fn image(name: &Reference, layer: &[u8]) -> Result<(ImageToStore, Digest)> {
         return Err(Error::corrupt("the built-in image is not an image"));
     };
     let config = ImageConfig::parse(&raw_config)?;
-    Ok((ImageToStore { name: name.clone(), manifest, index: None, raw_config, config }, digest))
+    Ok((ImageToStore { names: vec![name.clone()], manifest, index: None, raw_config, config }, digest))
 }
 
 /// A ustar archive (POSIX.1-1988) of one executable, `hello`.

@@ -15,9 +15,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::ImageConfig;
 use super::request::{LayerInfo, Progress};
 use crate::engine::digest::Algorithm;
-use crate::engine::registry::{BlobReader, Descriptor, Manifest, Repository};
+use crate::engine::registry::{Descriptor, Manifest};
 use crate::engine::store::diff::{self, Applied, ApplyOptions};
 use crate::engine::store::{BlobLocks, LayerRecord, NewLayer, StagedLayer};
+use crate::engine::transport::{BlobStream, Source};
 use crate::engine::{Context, Digest, Engine, Error, ErrorKind, Result};
 use crate::failpoint;
 
@@ -35,14 +36,6 @@ pub struct ChainLayer {
     pub diff_id: Digest,
     /// Its blob.
     pub blob: Descriptor,
-}
-
-/// Where blobs come from.
-pub enum Origin<'a> {
-    /// A registry.
-    Registry(&'a Repository),
-    /// Memory: one blob per layer.
-    Memory(&'a [Vec<u8>]),
 }
 
 /// Layers ready to be committed, lowest first, with the locks on their blobs.
@@ -85,7 +78,7 @@ pub fn chain(manifest: &Manifest, config: &ImageConfig) -> Result<Vec<ChainLayer
 pub fn bring(
     engine: &Engine,
     chain: &[ChainLayer],
-    origin: &Origin<'_>,
+    source: &dyn Source,
     progress: &dyn Progress,
 ) -> Result<Brought> {
     let mut here = engine.store.layers()?;
@@ -121,7 +114,7 @@ pub fn bring(
     let pull = Pull {
         engine,
         chain,
-        origin,
+        source,
         copies,
         progress,
         options: engine.store.apply_options()?,
@@ -156,7 +149,7 @@ type Outcome = (Vec<(usize, (StagedLayer, NewLayer))>, Option<Error>);
 struct Pull<'a> {
     engine: &'a Engine,
     chain: &'a [ChainLayer],
-    origin: &'a Origin<'a>,
+    source: &'a dyn Source,
     /// Layers here with the same content on top of others.
     copies: Vec<Option<LayerRecord>>,
     progress: &'a dyn Progress,
@@ -200,16 +193,10 @@ impl Pull<'_> {
             }
         }
         let staged = self.engine.store.stage_layer()?;
-        let applied = match self.origin {
-            Origin::Registry(repository) => {
-                let reader = repository.blob(&layer.blob).cancelled_by(Arc::clone(&self.cancel));
-                self.apply(index, Source::Registry(Box::new(reader)), &staged)
-            }
-            Origin::Memory(blobs) => {
-                let blob = blobs.get(index).map(Vec::as_slice).unwrap_or_default();
-                self.apply(index, Source::Memory(blob), &staged)
-            }
-        };
+        let applied = self
+            .source
+            .reader(&layer.blob, &self.cancel)
+            .and_then(|stream| self.apply(index, stream, &staged));
         let applied = applied.with_context(|| format!("layer {}", short(&layer.blob.digest)))?;
         check(layer, &applied)?;
         Ok((staged, new_layer(layer, &applied)))
@@ -243,12 +230,12 @@ impl Pull<'_> {
         Ok((staged, new))
     }
 
-    fn apply(&self, index: usize, source: Source<'_>, staged: &StagedLayer) -> Result<Applied> {
+    fn apply(&self, index: usize, stream: Box<dyn BlobStream + '_>, staged: &StagedLayer) -> Result<Applied> {
         let path = staged.tar_split_path();
         let split = File::create(&path).map_err(|e| Error::io("create", &path, e))?;
-        let mut reader = Reporting { source, index, seen: 0, progress: self.progress };
+        let mut reader = Reporting { stream, index, seen: 0, progress: self.progress };
         let applied = diff::apply(&mut reader, staged.dir(), BufWriter::new(split), &self.options);
-        match reader.source.take_failure() {
+        match reader.stream.take_failure() {
             // The stream's own error says more than the unpacker's "read failed".
             Some(failure) => Err(failure),
             None => applied,
@@ -294,23 +281,9 @@ fn new_layer(layer: &ChainLayer, applied: &Applied) -> NewLayer {
     new
 }
 
-enum Source<'a> {
-    Registry(Box<BlobReader>),
-    Memory(&'a [u8]),
-}
-
-impl Source<'_> {
-    fn take_failure(&mut self) -> Option<Error> {
-        match self {
-            Self::Registry(reader) => reader.take_failure(),
-            Self::Memory(_) => None,
-        }
-    }
-}
-
 /// Tells the front end how far a blob has come, in steps worth showing.
 struct Reporting<'a> {
-    source: Source<'a>,
+    stream: Box<dyn BlobStream + 'a>,
     index: usize,
     seen: u64,
     progress: &'a dyn Progress,
@@ -318,10 +291,7 @@ struct Reporting<'a> {
 
 impl Read for Reporting<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = match &mut self.source {
-            Source::Registry(reader) => reader.read(out)?,
-            Source::Memory(rest) => rest.read(out)?,
-        };
+        let count = self.stream.read(out)?;
         self.seen += count as u64;
         self.progress.received(self.index, self.seen);
         Ok(count)

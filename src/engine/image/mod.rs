@@ -10,12 +10,18 @@ pub mod draft;
 mod hello;
 pub mod import;
 pub mod layers;
+pub mod load;
 pub mod lookup;
+pub mod places;
 pub mod pull;
 pub mod push;
+mod receive;
 pub mod remove;
 pub mod request;
+pub mod save;
+pub mod sync;
 pub mod tag;
+pub mod transfer;
 pub mod tree;
 mod words;
 

@@ -1,29 +1,17 @@
 //! Pulling: from a name to a recorded image.
 //!
 //! A name is completed to candidates (short names, aliases), each candidate has sources (mirrors, the registry); the
-//! first source that has the manifest serves the pull. Then [`super::layers`] brings the layers, and the store commits
-//! layers and image at once, so that a failure or a crash before that leaves nothing behind.
-//!
-//! IDs, big data and names are those of containers/image's storage transport (`storage/storage_dest.go`): the image's ID
-//! is the hex of its configuration's digest; a layer's is its DiffID's for the lowest, else the SHA-256 of
-//! `PARENT+DIFFID`; the items are the configuration by its digest, an index and the manifest by `manifest-DIGEST`, and
-//! the manifest once more as `manifest`.
+//! first source that has the manifest serves the pull; [`super::receive`] does the rest.
 
 use super::lookup::{Found, find_for, no_such_image};
+use super::receive::{Wanted, receive};
 use super::request::{Progress, PullPolicy, PullRequest, PulledImage, client};
-use super::{ImageConfig, config_of, hello, layers};
+use super::{ImageConfig, config_of, hello};
 use crate::engine::config::policy::Policy;
 use crate::engine::config::registries::{Registries, ShortNameMode};
-use crate::engine::registry::manifest::MAX_CONFIG;
 use crate::engine::registry::reference::is_identifier;
-use crate::engine::registry::{
-    Client, Descriptor, Document, Manifest, PlatformRequest, Reference, Repository, ShortName,
-};
-use crate::engine::store::{BigData, ImageRecord, NewImage};
-use crate::engine::transport::compress::Algorithm;
-use crate::engine::transport::{KnownBlobs, rewrite};
-use crate::engine::{Context, Digest, Engine, Error, ErrorKind, Result};
-use crate::failpoint;
+use crate::engine::registry::{Client, Document, Reference, Repository, ShortName};
+use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 
 /// Makes sure the image is here as the policy says, and returns it.
 ///
@@ -156,10 +144,25 @@ fn pull_first(
         policy.check(&candidate.to_string())?;
         let pulled =
             locate(client, candidate, || progress.started(candidate, note)).and_then(|(source, document)| {
-                let digest = digest_of(&document).clone();
+                let digest = document.digest().clone();
                 match newer_than {
                     Some(found) if found.image.digests().contains(&digest) => Ok(present(found)),
-                    _ => fetch(engine, request, candidate, &source, document, progress),
+                    _ => {
+                        let wanted = Wanted {
+                            names: std::slice::from_ref(candidate),
+                            platform: &request.platform,
+                            what: candidate.familiar(),
+                        };
+                        let received = receive(engine, &source, document, &wanted, progress)
+                            .with_context(|| format!("pull {}", candidate.familiar()))?;
+                        received.note(engine, source.reference());
+                        Ok(PulledImage {
+                            image: received.image,
+                            name: Some(candidate.clone()),
+                            digest: Some(digest),
+                            changed: received.changed,
+                        })
+                    }
                 }
             });
         match pulled {
@@ -183,15 +186,12 @@ fn pull_first(
     Err(Error::new(kind, format!("{} errors occurred while pulling:{all}", candidates.len())))
 }
 
-fn digest_of(document: &Document) -> &Digest {
-    match document {
-        Document::Manifest(manifest) => &manifest.digest,
-        Document::Index(index) => &index.digest,
-    }
-}
-
-/// The first source that has the manifest.
-fn locate(client: &Client, candidate: &Reference, started: impl FnOnce()) -> Result<(Repository, Document)> {
+/// The first source that has the manifest. `started` is called before it is asked.
+pub(super) fn locate(
+    client: &Client,
+    candidate: &Reference,
+    started: impl FnOnce(),
+) -> Result<(Repository, Document)> {
     let sources = client.sources(candidate)?;
     started();
     let mut last = None;
@@ -205,151 +205,6 @@ fn locate(client: &Client, candidate: &Reference, started: impl FnOnce()) -> Res
         }
     }
     Err(last.unwrap_or_else(|| no_such_image(&candidate.to_string())))
-}
-
-/// Deepest nesting of indexes that is followed.
-const MAX_NESTING: u32 = 4;
-
-fn instance(source: &Repository, document: Document, platform: &PlatformRequest) -> Result<Manifest> {
-    let mut document = document;
-    for _ in 0..MAX_NESTING {
-        let index = match document {
-            Document::Manifest(manifest) => return Ok(manifest),
-            Document::Index(index) => index,
-        };
-        let chosen = index.choose(platform)?;
-        document = source.manifest(chosen.digest.as_str())?;
-    }
-    Err(Error::corrupt(format!("more than {MAX_NESTING} indexes within one another")))
-}
-
-/// Brings one image whose manifest or index is at hand.
-fn fetch(
-    engine: &Engine,
-    request: &PullRequest,
-    name: &Reference,
-    source: &Repository,
-    document: Document,
-    progress: &dyn Progress,
-) -> Result<PulledImage> {
-    let digest = digest_of(&document).clone();
-    let index = match &document {
-        Document::Index(index) => Some(BigData {
-            key: format!("manifest-{}", index.digest),
-            data: index.raw.clone(),
-            digest: Some(index.digest.clone()),
-        }),
-        Document::Manifest(_) => None,
-    };
-    let from_index = index.is_some();
-    let manifest = instance(source, document, &request.platform)?;
-    failpoint!("pull.manifest-fetched");
-    let raw_config = stored_config(engine, &manifest)
-        .map_or_else(|| source.small_blob(&manifest.config, MAX_CONFIG), Ok)
-        .context("image configuration")?;
-    let config = ImageConfig::parse(&raw_config)?;
-    check_platform(name, &config, &request.platform, from_index)?;
-    let image = ImageToStore { name: name.clone(), manifest, index, raw_config, config };
-    let blobs = image.blobs();
-    let from = layers::Origin::Registry(source);
-    let (record, changed) =
-        store(engine, image, &from, progress).with_context(|| format!("pull {}", name.familiar()))?;
-    let known = KnownBlobs::new(engine.store.graph_root());
-    for (diff_id, blob) in blobs {
-        if let Some(compression) = rewrite::compression(&blob.media_type) {
-            let compression = compression.map_or("uncompressed", Algorithm::name);
-            known.note(&diff_id, &blob.digest, blob.size, compression, Some(source.reference()));
-        }
-    }
-    Ok(PulledImage { image: record, name: Some(name.clone()), digest: Some(digest), changed })
-}
-
-/// The configuration, if an image with it is here: it need not be fetched again.
-fn stored_config(engine: &Engine, manifest: &Manifest) -> Option<Vec<u8>> {
-    let digest = &manifest.config.digest;
-    let raw = engine.store.image_big_data(digest.hex(), digest.as_str()).ok()?;
-    digest.matches(&raw).then_some(raw)
-}
-
-/// A single manifest says nothing about its platform; its configuration does. An index was chosen from, so there the
-/// configuration is only checked for a platform the user named.
-fn check_platform(
-    name: &Reference,
-    config: &ImageConfig,
-    want: &PlatformRequest,
-    from_index: bool,
-) -> Result<()> {
-    let have = config.platform();
-    if want.accepts(&have) {
-        return Ok(());
-    }
-    let wanted = want.wanted().first().map(ToString::to_string).unwrap_or_default();
-    if want.is_custom() && !from_index {
-        return Err(Error::not_found(format!(
-            "image {} was found but does not match the specified platform: wanted {wanted}, actual: {have}",
-            name.familiar()
-        )));
-    }
-    tracing::warn!("image platform ({have}) does not match the expected platform ({wanted})");
-    Ok(())
-}
-
-/// An image whose layers are to be brought and that is then recorded.
-pub(super) struct ImageToStore {
-    pub(super) name: Reference,
-    pub(super) manifest: Manifest,
-    /// The index it was chosen from.
-    pub(super) index: Option<BigData>,
-    pub(super) raw_config: Vec<u8>,
-    pub(super) config: ImageConfig,
-}
-
-impl ImageToStore {
-    /// Which blob holds which archive.
-    fn blobs(&self) -> Vec<(Digest, Descriptor)> {
-        self.config.rootfs.diff_ids.iter().cloned().zip(self.manifest.layers.iter().cloned()).collect()
-    }
-}
-
-/// Brings the layers and commits the image; tells whether the name meant something else before.
-pub(super) fn store(
-    engine: &Engine,
-    image: ImageToStore,
-    origin: &layers::Origin<'_>,
-    progress: &dyn Progress,
-) -> Result<(ImageRecord, bool)> {
-    let ImageToStore { name, manifest, index, raw_config, config } = image;
-    let chain = layers::chain(&manifest, &config)?;
-    let brought = layers::bring(engine, &chain, origin, progress)?;
-    failpoint!("pull.layers-unpacked");
-    let id = manifest.config.digest.hex().to_owned();
-    let name = name.to_string();
-    let before = engine.store.image(&id).is_ok_and(|i| i.names.contains(&name));
-    let mut big_data = vec![BigData {
-        key: manifest.config.digest.to_string(),
-        digest: Some(manifest.config.digest.clone()),
-        data: raw_config,
-    }];
-    big_data.extend(index);
-    for key in [format!("manifest-{}", manifest.digest), "manifest".to_owned()] {
-        big_data.push(BigData { key, data: manifest.raw.clone(), digest: Some(manifest.digest.clone()) });
-    }
-    let record = engine.store.commit_image(
-        brought.staged,
-        NewImage {
-            id,
-            names: vec![name],
-            top_layer: chain.last().map(|l| l.id.clone()),
-            digest: Some(manifest.digest),
-            created: config.created(),
-            metadata: "{}".to_owned(),
-            big_data,
-            ..NewImage::default()
-        },
-    )?;
-    drop(brought.locks);
-    failpoint!("pull.image-committed");
-    Ok((record, !before))
 }
 
 /// The configuration of an image that is here as the policy says: what `create` starts from.

@@ -115,6 +115,30 @@ struct Raw {
 }
 
 impl Document {
+    /// The document as it came.
+    pub fn raw(&self) -> &[u8] {
+        match self {
+            Self::Manifest(manifest) => &manifest.raw,
+            Self::Index(index) => &index.raw,
+        }
+    }
+
+    /// Digest of it.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Self::Manifest(manifest) => &manifest.digest,
+            Self::Index(index) => &index.digest,
+        }
+    }
+
+    /// Its media type.
+    pub fn media_type(&self) -> &str {
+        match self {
+            Self::Manifest(manifest) => &manifest.media_type,
+            Self::Index(index) => &index.media_type,
+        }
+    }
+
     /// Parses what a registry sent. `content_type` is its header, if it sent one; `digest` the digest of `raw`.
     ///
     /// `Unsupported` for manifests that are of no container image.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::compress::{Algorithm, Compressor, Method};
 use super::known::KnownBlobs;
 use super::rewrite::{self, Replaced};
-use super::{Held, Source, Target};
+use super::{BlobKind, Bytes, Held, Source, Target};
 use crate::engine::digest::{Algorithm as DigestAlgorithm, Hasher};
 use crate::engine::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use crate::engine::registry::{Content, Descriptor, Document, Index, Manifest, PlatformRequest};
@@ -101,7 +101,7 @@ pub struct Copied {
 impl Copied {
     /// The digest of what was written.
     pub fn digest(&self) -> &Digest {
-        digest_of(&self.document)
+        self.document.digest()
     }
 }
 
@@ -156,6 +156,14 @@ pub fn copy(
     let copying = Copying { source, target, known, options, progress };
     let document = copying.source.document()?;
     let document = if options.all { document } else { chosen(source, document, &options.platform)? };
+    if let Document::Index(_) = &document
+        && ![OCI_INDEX, DOCKER_LIST].iter().any(|index| target.takes(index))
+    {
+        return Err(Error::unsupported(format!(
+            "{} can hold one platform of an image, not all of them",
+            target.describe()
+        )));
+    }
     let document = copying.document(document, false, 0)?;
     Ok(Copied { document })
 }
@@ -182,12 +190,12 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     fn document(&self, document: Document, instance: bool, depth: u32) -> Result<Document> {
-        let before = digest_of(&document).clone();
+        let before = document.digest().clone();
         let written = match document {
             Document::Manifest(manifest) => Document::Manifest(self.manifest(manifest)?),
             Document::Index(index) => Document::Index(self.index(index, depth)?),
         };
-        if self.options.preserve_digests && *digest_of(&written) != before {
+        if self.options.preserve_digests && *written.digest() != before {
             return Err(Error::unsupported(format!(
                 "the manifest {before} would have to be changed to be written to {}",
                 self.target.describe()
@@ -210,20 +218,16 @@ impl Copying<'_> {
                 let platform = descriptor.platform.as_ref().map(ToString::to_string);
                 format!("instance {}", platform.unwrap_or_else(|| descriptor.digest.to_string()))
             })?;
-            let (raw, digest, media_type) = match &written {
-                Document::Manifest(m) => (&m.raw, &m.digest, &m.media_type),
-                Document::Index(i) => (&i.raw, &i.digest, &i.media_type),
-            };
             replaced.push(Replaced {
                 before: descriptor.digest.clone(),
-                digest: digest.clone(),
-                size: raw.len() as u64,
-                media_type: media_type.clone(),
+                digest: written.digest().clone(),
+                size: written.raw().len() as u64,
+                media_type: written.media_type().to_owned(),
             });
         }
         let wanted = match self.options.format {
             Some(format) => format.index(),
-            None if self.target.accepts(&index.media_type) => &index.media_type,
+            None if self.keeps(&index.media_type) => &index.media_type,
             None => other_index(&index.media_type),
         };
         rewrite::index(&index, wanted, &replaced)
@@ -251,11 +255,19 @@ impl Copying<'_> {
         Ok(written)
     }
 
+    /// Whether documents of this media type are written as they are.
+    fn keeps(&self, media_type: &str) -> bool {
+        match self.options.preserve_digests {
+            true => self.target.takes(media_type),
+            false => self.target.accepts(media_type),
+        }
+    }
+
     fn manifest_type(&self, manifest: &Manifest) -> &'static str {
         let now = if manifest.media_type == DOCKER_MANIFEST { DOCKER_MANIFEST } else { OCI_MANIFEST };
         match self.options.format {
             Some(format) => format.manifest(),
-            None if self.target.accepts(now) => now,
+            None if self.keeps(now) => now,
             None if now == OCI_MANIFEST => DOCKER_MANIFEST,
             None => OCI_MANIFEST,
         }
@@ -266,7 +278,7 @@ impl Copying<'_> {
             Moved::Exists
         } else {
             let size = Some(raw.len() as u64);
-            self.target.put(&Bytes(raw), Some(&descriptor.digest), size, &|_| {})?;
+            self.target.put(BlobKind::Config, &Bytes(raw), Some(&descriptor.digest), size, &|_| {})?;
             Moved::Written
         };
         self.progress.done(index, how);
@@ -360,7 +372,13 @@ impl Copying<'_> {
         let sent = |bytes| self.progress.sent(index, bytes);
         let content = self.source.layer(layer)?;
         if held == Held::Blob && fits {
-            self.target.put(content.as_ref(), Some(&layer.digest), Some(layer.size), &sent)?;
+            self.target.put(
+                BlobKind::Layer,
+                content.as_ref(),
+                Some(&layer.digest),
+                Some(layer.size),
+                &sent,
+            )?;
             if let (Some(diff_id), Some(compression)) = (diff_id, now) {
                 self.note(diff_id, layer, compression);
             }
@@ -370,17 +388,23 @@ impl Copying<'_> {
             (LayerForm::Compressed(method), _) => Some(method),
             _ => None,
         };
-        let size = match &held {
-            Held::Archive { size, .. } if method.is_none() => *size,
-            _ => None,
+        let (known, size) = match &held {
+            Held::Archive { diff_id, size } if method.is_none() => (Some(diff_id), *size),
+            _ => (None, None),
         };
+        if let (Some(digest), Some(size)) = (known, size) {
+            let plain = Descriptor { digest: digest.clone(), size, ..layer.clone() };
+            if self.target.reuse(&plain, &[])? {
+                return Ok((Placed { descriptor: plain, compression: Some(None) }, Moved::Exists));
+            }
+        }
         let archive = Archive {
             content: content.as_ref(),
             inflate: held == Held::Blob,
             method,
             diff_id: Mutex::new(None),
         };
-        let written = self.target.put(&archive, None, size, &sent)?;
+        let written = self.target.put(BlobKind::Layer, &archive, known, size, &sent)?;
         let found = archive.diff_id.into_inner().unwrap_or_else(PoisonError::into_inner);
         let expected = match &held {
             Held::Archive { diff_id, .. } => Some(diff_id),
@@ -400,7 +424,12 @@ impl Copying<'_> {
     }
 
     fn form(&self) -> LayerForm {
-        self.options.layers.unwrap_or_else(|| self.target.form())
+        match (self.options.layers, self.target.form()) {
+            (Some(form), _) => form,
+            // Compressing would change the digest as surely as the wrong form of the manifest.
+            (None, LayerForm::Compressed(_)) if self.options.preserve_digests => LayerForm::AsIs,
+            (None, form) => form,
+        }
     }
 
     /// Docker's format has no zstd.
@@ -428,13 +457,6 @@ fn other_index(media_type: &str) -> &'static str {
     if media_type == OCI_INDEX { DOCKER_LIST } else { OCI_INDEX }
 }
 
-fn digest_of(document: &Document) -> &Digest {
-    match document {
-        Document::Manifest(manifest) => &manifest.digest,
-        Document::Index(index) => &index.digest,
-    }
-}
-
 /// The DiffIDs of an image configuration; none for other artifacts.
 fn diff_ids(config: &[u8]) -> Vec<Digest> {
     #[derive(Deserialize)]
@@ -446,14 +468,6 @@ fn diff_ids(config: &[u8]) -> Vec<Digest> {
         diff_ids: Vec<Digest>,
     }
     serde_json::from_slice::<Config>(config).map(|c| c.rootfs.diff_ids).unwrap_or_default()
-}
-
-struct Bytes<'a>(&'a [u8]);
-
-impl Content for Bytes<'_> {
-    fn write_to(&self, out: &mut dyn Write) -> Result<()> {
-        self.0.write_to(out)
-    }
 }
 
 /// A layer's archive on its way: inflated first if the source has a blob, then compressed if the target wants it.

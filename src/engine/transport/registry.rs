@@ -1,11 +1,13 @@
 //! A repository of a registry, as a source and as a target.
 
 use super::compress::{Algorithm, Method};
-use super::{LayerForm, Source, Target};
+use super::{BlobKind, BlobStream, LayerForm, Source, Target};
 use crate::engine::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, MAX_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::engine::registry::{Content, Descriptor, Document, Reference, Repository, Uploaded};
 use crate::engine::{Digest, Error, Result};
 use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 impl Source for Repository {
     fn describe(&self) -> String {
@@ -26,6 +28,14 @@ impl Source for Repository {
 
     fn layer<'a>(&'a self, layer: &'a Descriptor) -> Result<Box<dyn Content + 'a>> {
         Ok(Box::new(RemoteBlob { repository: self, descriptor: layer }))
+    }
+
+    fn reader<'a>(
+        &'a self,
+        layer: &'a Descriptor,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<Box<dyn BlobStream + 'a>> {
+        Ok(Box::new(self.blob(layer).cancelled_by(Arc::clone(cancel))))
     }
 }
 
@@ -88,6 +98,7 @@ impl Target for RegistryTarget {
 
     fn put(
         &self,
+        _kind: BlobKind,
         content: &dyn Content,
         expected: Option<&Digest>,
         _size: Option<u64>,
@@ -97,11 +108,7 @@ impl Target for RegistryTarget {
     }
 
     fn put_document(&self, document: &Document, instance: bool) -> Result<()> {
-        let (raw, digest, media_type) = match document {
-            Document::Manifest(m) => (&m.raw, &m.digest, &m.media_type),
-            Document::Index(i) => (&i.raw, &i.digest, &i.media_type),
-        };
-        let by = if instance { digest.as_str() } else { self.0.reference().tag_or_digest() };
-        self.0.put_manifest(by, media_type, raw)
+        let by = if instance { document.digest().as_str() } else { self.0.reference().tag_or_digest() };
+        self.0.put_manifest(by, document.media_type(), document.raw())
     }
 }

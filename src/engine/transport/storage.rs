@@ -1,10 +1,12 @@
 //! An image in the store, as a source: its layers are archives, made again from tar-split.
 
-use super::{Held, Source};
+use super::{BlobStream, Held, Source};
 use crate::engine::registry::{Content, Descriptor, Document, Manifest};
 use crate::engine::store::{ImageRecord, LayerRecord, Store};
 use crate::engine::{Digest, Error, Result};
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// An image of a store.
 pub struct StorageSource<'a> {
@@ -95,6 +97,11 @@ impl Source for StorageSource<'_> {
 
     fn layer<'a>(&'a self, layer: &'a Descriptor) -> Result<Box<dyn Content + 'a>> {
         Ok(Box::new(Archive { store: self.store, id: &self.record(layer)?.id }))
+    }
+
+    /// Nothing is brought into the store that is there.
+    fn reader<'a>(&'a self, layer: &'a Descriptor, _: &Arc<AtomicBool>) -> Result<Box<dyn BlobStream + 'a>> {
+        Err(Error::unsupported(format!("layer {} is in this store", layer.digest)))
     }
 }
 

@@ -29,12 +29,12 @@ mod parents;
 mod path;
 mod pipe;
 mod reassemble;
-mod tar;
+pub mod tar;
 mod tarsplit;
 #[cfg(test)]
 mod tests;
 
-pub use compression::inflate;
+pub use compression::{MAGIC_LEN, detect, inflate};
 pub use reassemble::reassemble;
 
 /// How a layer's deletions (`.wh.NAME`, `.wh..wh..opq`) become something on disk.

@@ -8,7 +8,7 @@
 //! Everything but file contents is handed to a [`RawSink`] as it passes, to the byte. Memory is bounded by
 //! [`Limits`], not by the archive.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Seek};
 
 use crate::engine::{Error, Result};
 
@@ -296,6 +296,19 @@ impl<R: BufRead> Reader<R> {
             done += n;
         }
         Ok(done)
+    }
+}
+
+impl<R: BufRead + Seek> Reader<R> {
+    /// Where the contents of the current entry begin in the stream. They are passed over unread, and may be missing.
+    pub fn pass_over(&mut self) -> Result<u64> {
+        let failed = |e| Error::os("seek in the archive", e);
+        let at = self.input.stream_position().map_err(failed)?;
+        let left = i64::try_from(self.remaining)
+            .map_err(|_| Error::corrupt("invalid tar header: a size that no file has"))?;
+        self.input.seek_relative(left).map_err(failed)?;
+        self.remaining = 0;
+        Ok(at)
     }
 }
 

@@ -61,6 +61,27 @@ impl<'a> Header<'a> {
             xattrs: &[],
         }
     }
+
+    /// The header as it stands before the contents: whole blocks.
+    pub fn blocks(&self) -> Vec<u8> {
+        let mut block = [0; BLOCK];
+        let records = encode(self, &mut block);
+        let mut blocks = Vec::with_capacity(BLOCK);
+        if !records.is_empty() {
+            let records = pax_records(&records);
+            let name = pax_name(self.name);
+            let extended = Header { mode: 0o644, size: records.len() as u64, ..Header::file(&name) };
+            let mut first = [0; BLOCK];
+            encode(&extended, &mut first);
+            first[156] = b'x';
+            sum(&mut first);
+            blocks.extend_from_slice(&first);
+            blocks.extend_from_slice(&records);
+            blocks.resize(blocks.len().next_multiple_of(BLOCK), 0);
+        }
+        blocks.extend_from_slice(&block);
+        blocks
+    }
 }
 
 /// Writes an archive.
@@ -78,21 +99,7 @@ impl<W: Write> Writer<W> {
 
     /// Writes a header; [`Writer::contents`] or [`Writer::bytes`] must bring as many bytes as it promises.
     pub fn header(&mut self, header: &Header<'_>) -> Result<()> {
-        let mut block = [0; BLOCK];
-        let records = encode(header, &mut block);
-        if !records.is_empty() {
-            let records = pax_records(&records);
-            let name = pax_name(header.name);
-            let extended = Header { mode: 0o644, size: records.len() as u64, ..Header::file(&name) };
-            let mut first = [0; BLOCK];
-            encode(&extended, &mut first);
-            first[156] = b'x';
-            sum(&mut first);
-            self.bytes(&first)?;
-            self.bytes(&records)?;
-            self.pad(extended.size)?;
-        }
-        self.bytes(&block)
+        self.bytes(&header.blocks())
     }
 
     /// Writes the contents of a file of `size` bytes and the padding behind them. Holes are not read. A file that
