@@ -184,16 +184,17 @@ pub struct Syncer {
 }
 
 impl Syncer {
-    /// Does them. A file that went away meanwhile (the container was removed) is no error.
+    /// Does them, all at once: what waits for the journal together is one commit of it. A file that went away meanwhile
+    /// (the container was removed) is no error.
     pub fn run(self) -> Result<()> {
-        for path in self.paths {
-            match File::open(&path).and_then(|f| f.sync_all()) {
-                Ok(()) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::io("fsync", &path, e)),
-            }
-        }
-        Ok(())
+        let sync = |path: &PathBuf| match File::open(path).and_then(|f| f.sync_all()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("fsync", path, e)),
+            _ => Ok(()),
+        };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = self.paths.iter().map(|path| scope.spawn(move || sync(path))).collect();
+            others.into_iter().try_for_each(|sync| sync.join().unwrap_or(Ok(())))
+        })
     }
 }
 
