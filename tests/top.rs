@@ -22,7 +22,11 @@ fn top_shows_the_processes_of_the_container_alone() {
             script,
         ];
         sandbox.coracle(run).ok();
-        let shown = sandbox.coracle(["top", "c"]).ok();
+        // runc's start is over before its process has become the command.
+        let shown = crate::support::eventually("both run", std::time::Duration::from_secs(20), || {
+            let shown = sandbox.coracle(["top", "c"]).ok();
+            (shown.stdout.contains("sleep 4321") && shown.stdout.contains("sleep 1234")).then_some(shown)
+        });
         let lines = shown.lines();
         assert_eq!(
             lines[0].split_whitespace().collect::<Vec<_>>(),
@@ -110,5 +114,59 @@ fn a_container_gets_another_name() {
         sandbox.coracle(["ps", "--format", "{{.Names}}"]).ok().stdout_is("new");
         sandbox.coracle(["rm", "-ft0", "new", "old", "taken"]).ok();
         sandbox.coracle(["create", "--network=none", "--name", "new", "lab/busybox", "true"]).ok();
+    }
+}
+
+#[test]
+fn stats_are_those_of_the_container() {
+    for sandbox in require!(Sandbox::both()) {
+        sandbox.pull("lab/busybox");
+        let hog = "head -c 30000000 /dev/zero | tail -c 20000000 > /tmp/x & while :; do :; done";
+        let run = [
+            "run",
+            "-d",
+            "--network=none",
+            "--name",
+            "busy",
+            "--tmpfs",
+            "/tmp",
+            "lab/busybox",
+            "sh",
+            "-c",
+            hog,
+        ];
+        sandbox.coracle(run).ok();
+        sandbox
+            .coracle(["run", "-d", "--network=none", "--name", "idle", "lab/busybox", "sleep", "1000"])
+            .ok();
+        sandbox.coracle(["create", "--network=none", "--name", "dead", "lab/busybox", "true"]).ok();
+        let percent = |value: &serde_json::Value| -> f64 {
+            value.as_str().unwrap().trim_end_matches('%').parse().unwrap()
+        };
+        let busy = crate::support::eventually("the loop shows", std::time::Duration::from_secs(20), || {
+            let shown = sandbox.coracle(["stats", "--no-stream", "--format", "json"]).ok().json();
+            assert_eq!(shown.as_array().unwrap().len(), 2, "{shown}");
+            let of =
+                |name: &str| shown.as_array().unwrap().iter().find(|s| s["name"] == name).unwrap().clone();
+            assert!(percent(&of("idle")["cpu_percent"]) < 50.0, "{shown}");
+            (percent(&of("busy")["cpu_percent"]) > 2.0).then(|| of("busy"))
+        });
+        assert!(busy["pids"].as_str().unwrap().parse::<u32>().unwrap() >= 1, "{busy}");
+        let table = sandbox.coracle(["stats", "--no-stream", "--all"]).ok();
+        assert_eq!(table.lines().len(), 4, "{table}");
+        assert!(table.lines()[0].starts_with("CONTAINER ID  NAME"), "{table}");
+        assert!(table.lines().iter().any(|l| l.contains("dead") && l.contains("--")), "{table}");
+        let used = sandbox
+            .coracle(["stats", "--no-stream", "idle", "--format", "{{.MemUsageBytes}} {{.MemLimit}}"])
+            .ok();
+        let numbers: Vec<u64> = used.text().split(' ').map(|n| n.parse().unwrap()).collect();
+        assert!(numbers[0] > 0 && numbers[0] < numbers[1], "{used}");
+        // A stream: several looks, until it is ended.
+        let mut stream = sandbox.coracle(["stats", "--format", "{{.Name}}", "idle"]).spawn();
+        stream.until("idle\nidle", std::time::Duration::from_secs(20));
+        stream.signal(rustix::process::Signal::INT);
+        stream.wait();
+        sandbox.coracle(["stats", "--no-stream", "nosuch"]).fails(1).stderr_has("no such container");
+        sandbox.coracle(["rm", "-ft0", "busy", "idle", "dead"]).ok();
     }
 }

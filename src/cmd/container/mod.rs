@@ -26,6 +26,7 @@ pub mod run;
 pub mod select;
 pub mod start;
 pub mod started;
+pub mod stats;
 pub mod stop;
 pub mod streams;
 pub mod top;
@@ -64,6 +65,7 @@ pub enum ContainerCommand {
     Rm(Later<rm::RmArgs>),
     Run(Later<run::RunArgs>),
     Start(Later<start::StartArgs>),
+    Stats(Later<stats::StatsArgs>),
     Stop(Later<stop::StopArgs>),
     Unpause(Later<pause::UnpauseArgs>),
     Top(Later<top::TopArgs>),
@@ -95,6 +97,7 @@ impl ContainerCommand {
             Self::Rm(args) => rm::run(cx, args.0),
             Self::Run(args) => run::run(cx, args.0),
             Self::Start(args) => start::run(cx, args.0),
+            Self::Stats(args) => stats::run(cx, args.0),
             Self::Stop(args) => stop::run(cx, args.0),
             Self::Unpause(args) => pause::unpause(cx, args.0),
             Self::Top(args) => top::run(cx, args.0),

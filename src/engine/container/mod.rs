@@ -36,6 +36,7 @@ mod scope;
 mod seccomp_cache;
 mod settle;
 pub mod start;
+pub mod stats;
 pub mod stop;
 mod system_files;
 pub mod usage;

@@ -137,6 +137,100 @@ fn own_procs() -> Option<PathBuf> {
     rows(&text).find_map(of)
 }
 
+/// What the processes of a cgroup use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CgroupUsage {
+    /// Processor time in nanoseconds.
+    pub cpu: u64,
+    /// Bytes of memory, without inactive pages of files.
+    pub memory: u64,
+    /// Bytes; 0: no limit is known.
+    pub memory_limit: u64,
+    /// Bytes read and written.
+    pub block: (u64, u64),
+    /// Processes and threads.
+    pub pids: u64,
+}
+
+/// What the cgroups named after `id` that the process `pid` is in use; `None`: there are none, or they do not tell. Any other
+/// cgroup is one that it shares with whoever started it.
+pub fn usage(pid: u32, id: &str) -> Option<CgroupUsage> {
+    let table = read_proc(format!("/proc/{pid}/cgroup")).ok()?;
+    let root = Path::new(ROOT);
+    let below = |hierarchy: &str, path: &str| root.join(hierarchy).join(path.trim_start_matches('/'));
+    match mode(root) {
+        CgroupMode::None => None,
+        CgroupMode::V2 => {
+            let path = rows(&table).find(|(_, controllers, _)| controllers.is_empty())?.2;
+            path.contains(id).then(|| usage_v2(&below("", path)))
+        }
+        CgroupMode::V1 | CgroupMode::Hybrid => {
+            let of = |controller: &str| {
+                let (_, all, path) =
+                    rows(&table).find(|(_, all, _)| all.split(',').any(|c| c == controller))?;
+                // The hierarchy is mounted under its controllers' names, or each of them leads there.
+                let dirs = [below(all, path), below(controller, path)];
+                dirs.into_iter().find(|dir| path.contains(id) && dir.is_dir())
+            };
+            let (cpu, memory) = (of("cpuacct"), of("memory"));
+            (cpu.is_some() && memory.is_some()).then(|| usage_v1(cpu, memory, of("blkio"), of("pids")))
+        }
+    }
+}
+
+/// cgroups(7) and the kernel's admin-guide/cgroup-v2.rst, "Controllers".
+fn usage_v2(dir: &Path) -> CgroupUsage {
+    let read = |name: &str| read_proc(dir.join(name)).unwrap_or_default();
+    let number = |name: &str| -> u64 { read(name).trim().parse().unwrap_or(0) };
+    let io = read("io.stat");
+    let sum = |key: &str| -> u64 {
+        io.split_whitespace().filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok()).sum()
+    };
+    CgroupUsage {
+        cpu: keyed(&read("cpu.stat"), "usage_usec") * 1000,
+        memory: number("memory.current").saturating_sub(keyed(&read("memory.stat"), "inactive_file")),
+        memory_limit: number("memory.max"),
+        block: (sum("rbytes="), sum("wbytes=")),
+        pids: number("pids.current"),
+    }
+}
+
+/// The kernel's admin-guide/cgroup-v1.
+fn usage_v1(
+    cpu: Option<PathBuf>,
+    memory: Option<PathBuf>,
+    blkio: Option<PathBuf>,
+    pids: Option<PathBuf>,
+) -> CgroupUsage {
+    let read = |dir: &Option<PathBuf>, name: &str| {
+        dir.as_ref().and_then(|dir| read_proc(dir.join(name)).ok()).unwrap_or_default()
+    };
+    let number = |dir: &Option<PathBuf>, name: &str| -> u64 { read(dir, name).trim().parse().unwrap_or(0) };
+    let io = read(&blkio, "blkio.throttle.io_service_bytes_recursive");
+    let io = if io.is_empty() { read(&blkio, "blkio.throttle.io_service_bytes") } else { io };
+    let sum = |operation: &str| -> u64 {
+        let of = |line: &str| {
+            let mut words = line.split_whitespace().skip(1);
+            (words.next() == Some(operation)).then(|| words.next()?.parse::<u64>().ok()).flatten()
+        };
+        io.lines().filter_map(of).sum()
+    };
+    let inactive = keyed(&read(&memory, "memory.stat"), "total_inactive_file");
+    CgroupUsage {
+        cpu: number(&cpu, "cpuacct.usage"),
+        memory: number(&memory, "memory.usage_in_bytes").saturating_sub(inactive),
+        memory_limit: number(&memory, "memory.limit_in_bytes"),
+        block: (sum("Read"), sum("Write")),
+        pids: number(&pids, "pids.current"),
+    }
+}
+
+/// The number behind a key in a file of `key number` lines; 0 if it is not there.
+fn keyed(text: &str, key: &str) -> u64 {
+    let find = |line: &str| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok();
+    text.lines().find_map(find).unwrap_or(0)
+}
+
 fn mode(root: &Path) -> CgroupMode {
     match magic(root) {
         Some(CGROUP2_SUPER_MAGIC) => CgroupMode::V2,
