@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Docker, Pty, Registry, RegistryOptions, Sandbox, eventually, program, require};
+use crate::support::{
+    Docker, IDENTITY, Pty, Registry, RegistryOptions, Sandbox, Tokens, eventually, program, require,
+};
 
 /// A registry that wants `lab` and `geheim`.
 fn guarded() -> Registry {
@@ -226,4 +228,88 @@ fn a_credential_helper_keeps_what_it_is_configured_for() {
         sandbox.command([program("kill").unwrap()]).args(["-KILL", pid]).run();
     }
     eventually("the agent ends", Duration::from_secs(10), || (agents().exit_code() == 1).then_some(()));
+}
+
+/// A registry whose token service knows `lab` and `geheim`.
+fn with_tokens(tokens: &Tokens) -> Registry {
+    let tokens = Some((tokens.realm(), tokens.certificate()));
+    Registry::start(RegistryOptions { empty: true, tokens, ..RegistryOptions::default() }).unwrap()
+}
+
+#[test]
+fn a_token_service_gives_tokens_for_the_password() {
+    let sandbox = require!(Sandbox::user());
+    let tokens = require!(Tokens::start("lab", "geheim", false));
+    let registry = with_tokens(&tokens);
+    let at = registry.address();
+    let name = format!("{at}/x/y");
+    sandbox.pull("lab/busybox");
+    sandbox.coracle(["push", "-q", "lab/busybox", &name]).fails(1).stderr_has("denied");
+    let login =
+        |password: &str| sandbox.bare(["login", "-u", "lab", "--password-stdin", &at]).stdin(password);
+    login("falsch").fails(1).stderr_has("invalid username/password").stderr_has("incorrect username");
+    login("geheim").ok();
+    assert_eq!(read(&sandbox.path("xdg/containers/auth.json")), json!({"auths": {&at: {"auth": AUTH}}}));
+    sandbox.coracle(["push", "-q", "lab/busybox", &name]).ok();
+    // Into another repository: the scopes of both are asked for, and the blobs are taken over.
+    sandbox.coracle(["push", "lab/busybox", &format!("{at}/x/z")]).ok().stderr_has("Layer already exists");
+    sandbox.coracle(["pull", "-q", &name]).ok();
+    sandbox.coracle(["search", "--list-tags", "--format={{.Tag}}", &name]).ok().stdout_is("latest");
+    assert!(tokens.requests().iter().all(|request| !request.contains("geheim")));
+}
+
+#[test]
+fn an_identity_token_is_kept_in_the_passwords_place() {
+    let sandbox = require!(Sandbox::user());
+    let tokens = require!(Tokens::start("lab", "geheim", true));
+    let registry = with_tokens(&tokens);
+    let at = registry.address();
+    let name = format!("{at}/x/y");
+    sandbox.pull("lab/busybox");
+    sandbox.bare(["login", "-u", "lab", "--password-stdin", &at]).stdin("geheim").ok();
+    let kept = json!({"auths": {&at: {"auth": "bGFiOg==", "identitytoken": IDENTITY}}});
+    assert_eq!(read(&sandbox.path("xdg/containers/auth.json")), kept);
+    sandbox.bare(["login", "--get-login", &at]).ok().stdout_is("lab");
+    sandbox.coracle(["push", "-q", "lab/busybox", &name]).ok();
+    assert!(
+        tokens.requests().iter().any(|request| request.starts_with("POST") && request.contains(IDENTITY))
+    );
+    let pulled = require!(sandbox.podman(["pull", "-q", "--tls-verify=false", &name])).run();
+    assert_eq!(pulled.exit_code(), 0, "{pulled}\n{:#?}", tokens.requests());
+    sandbox.bare(["login", &at]).ok().stdout_has("Already logged in");
+    sandbox.bare(["logout", &at]).ok();
+    sandbox.coracle(["push", "-q", "lab/busybox", &name]).fails(1);
+}
+
+#[test]
+fn a_client_certificate_is_shown_to_who_wants_one() {
+    let sandbox = require!(Sandbox::user());
+    require!(program("openssl"));
+    let options = RegistryOptions { empty: true, tls: true, client: true, ..RegistryOptions::default() };
+    let registry = Registry::start(options).unwrap();
+    let at = registry.address();
+    let name = format!("{at}/x/y");
+    sandbox.pull("lab/busybox");
+    let copy = |from: std::path::PathBuf, to: &str| {
+        sandbox.write(to, std::fs::read(from).unwrap());
+    };
+    let certs = format!("home/.config/containers/certs.d/{at}");
+    copy(registry.ca(), &format!("{certs}/ca.crt"));
+    sandbox.coracle(["push", "-q", "lab/busybox", &name]).fails(1);
+    let (certificate, key) = registry.client();
+    copy(certificate.clone(), &format!("{certs}/client.cert"));
+    copy(key.clone(), &format!("{certs}/client.key"));
+    sandbox.coracle(["push", "-q", "lab/busybox", &name]).ok();
+    sandbox.coracle(["pull", "-q", &name]).ok();
+    sandbox.bare(["login", "-u", "lab", "--password-stdin", &at]).stdin("x").ok();
+    std::fs::remove_dir_all(sandbox.path(&certs)).unwrap();
+    copy(registry.ca(), "work/certs/ca.crt");
+    copy(certificate, "work/certs/client.cert");
+    copy(key, "work/certs/client.key");
+    sandbox.coracle(["pull", "-q", "--tls-verify=true", &name]).fails(1).stderr_has("certs.d");
+    sandbox.coracle(["pull", "-q", "--cert-dir=certs", "--tls-verify=true", &name]).ok();
+    sandbox
+        .bare(["search", "--list-tags", "--cert-dir=certs", "--format={{.Tag}}", &name])
+        .ok()
+        .stdout_is("latest");
 }

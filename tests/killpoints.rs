@@ -76,6 +76,11 @@ const SERIES: &[&[&str]] = &[
     &["save", "-q", "-o", "SAVED.tar", "lab/multi"],
     &["rmi", "lab/multi"],
     &["load", "-q", "-i", "SAVED.tar"],
+    &["manifest", "create", "list", "containers-storage:lab/busybox"],
+    &["manifest", "add", "list", "containers-storage:lab/multi"],
+    &["manifest", "push", "-q", "--rm", "list", "TARGET"],
+    &["artifact", "add", "localhost/files", "/etc/hostname"],
+    &["artifact", "rm", "localhost/files"],
     &["rmi", "lab/multi"],
     &["login", "-u", "lab", "-p", "word", "REGISTRY"],
     &["logout", "REGISTRY"],
@@ -109,8 +114,16 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
         sandbox.coracle(["images"]).ok().stdout_has("lab/busybox");
         // and do the same thing to its end, unless it is done already.
         let again = sandbox.coracle(argv.iter().copied()).run();
-        let settled =
-            ["no such", "same name", "already in use", "not running", "not known", "already", "not logged"];
+        let settled = [
+            "no such",
+            "same name",
+            "already in use",
+            "not running",
+            "not known",
+            "already",
+            "not logged",
+            "no artifact found",
+        ];
         assert!(
             again.exit_code() == 0
                 || settled.iter().any(|phrase| again.stderr.to_lowercase().contains(phrase)),

@@ -12,8 +12,9 @@
 mod support;
 
 mod accounts;
-mod commit;
 mod archives;
+mod artifacts;
+mod commit;
 mod completion;
 mod conmon;
 mod containers_conf;
@@ -35,6 +36,7 @@ mod kit;
 mod layers;
 mod lifecycle;
 mod listing;
+mod manifests;
 mod network;
 mod network_crashes;
 mod network_names;
@@ -46,6 +48,7 @@ mod push;
 mod rootless;
 mod rootless_network;
 mod run_flags;
+mod search;
 mod session;
 mod store;
 mod streams;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::{
-    Entry, Flaky, Image, Layer, Registry, RegistryOptions, Sandbox, digest, program, require,
+    Entry, Flaky, Image, Layer, Registry, RegistryOptions, Sandbox, Spoil, digest, program, require,
 };
 
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -141,6 +141,33 @@ fn a_broken_upload_goes_on_where_it_broke() {
 }
 
 #[test]
+fn a_bad_network_spoils_no_image() {
+    let sandbox = require!(Sandbox::user());
+    let registry = empty();
+    let noise: Vec<u8> = (0..40_000_u32).flat_map(|i| digest(&i.to_le_bytes()).into_bytes()).collect();
+    let image = Image::new([Layer::of([Entry::file("noise", noise.as_slice())])], serde_json::json!({}));
+    registry.push("lab/noise", "latest", &image);
+    let server = registry.address().parse().unwrap();
+    for spoil in [Spoil::Cut, Spoil::Corrupt, Spoil::Reorder] {
+        let flaky = Flaky::spoiling_downloads(server, spoil, 300_000, 1);
+        let name = format!("{}/lab/noise", flaky.address());
+        let pull = || sandbox.coracle(["pull", "-q", "--retry-delay=10ms", &name]).run();
+        let first = pull();
+        assert_eq!(flaky.cuts(), 1, "{spoil:?}: {first}");
+        match spoil {
+            // The rest is asked for.
+            Spoil::Cut => assert_eq!(first.exit_code(), 0, "{first}"),
+            _ => {
+                first.code(1);
+                assert_eq!(sandbox.coracle(["images", "-q"]).ok().text(), "");
+                assert_eq!(pull().exit_code(), 0);
+            }
+        }
+        sandbox.coracle(["rmi", &name]).ok();
+    }
+}
+
+#[test]
 fn tags_credentials_and_the_digest_file() {
     let sandbox = require!(Sandbox::user());
     sandbox.pull("lab/busybox");
@@ -159,7 +186,8 @@ fn tags_credentials_and_the_digest_file() {
     sandbox.coracle(["push", "-q", "--digestfile"]).arg(&file).arg(format!("{repository}:one")).ok();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), registry.digest("x/y", "one").unwrap());
 
-    let options = RegistryOptions { empty: true, tls: true, auth: Some(("lab".into(), "secret".into())) };
+    let auth = Some(("lab".into(), "secret".into()));
+    let options = RegistryOptions { empty: true, tls: true, auth, ..RegistryOptions::default() };
     let guarded = Registry::start(options).unwrap();
     require!(program("openssl"));
     let name = format!("{}/x/y", guarded.address());

@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("conmon", &["error", "digest", "spec", "config", "host"]),
     ("transport", &["error", "digest", "spec", "config", "host", "store", "registry"]),
     ("account", &["error", "config", "registry"]),
+    ("artifact", &["error", "digest", "config", "host", "registry", "transport", "image", "Engine"]),
     (
         "image",
         &[

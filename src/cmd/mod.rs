@@ -4,6 +4,7 @@
 //! calls the engine and renders. A command stands once in [`Command`] or in the enum of its noun, its arguments
 //! [`Later`], and once in the match beside it. Only this module prints, exits, and reads environment and argv.
 
+pub mod artifact;
 pub mod completion;
 pub mod container;
 pub mod context;
@@ -14,6 +15,7 @@ pub mod globals;
 pub mod image;
 pub mod later;
 pub mod logging;
+pub mod manifest;
 pub mod network;
 pub mod output;
 pub mod registry;
@@ -75,6 +77,9 @@ pub struct Cli {
 #[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Work with artifacts: files under a name
+    #[command(subcommand, next_display_order = None)]
+    Artifact(artifact::ArtifactCommand),
     Attach(Later<container::attach::AttachArgs>),
     Commit(Later<container::commit::CommitArgs>),
     Cp(Later<container::cp::CpArgs>),
@@ -99,6 +104,9 @@ enum Command {
     Import(Later<image::import::ImportArgs>),
     Info(Later<system::info::InfoArgs>),
     Inspect(Later<system::inspect::InspectArgs>),
+    /// Work with manifest lists
+    #[command(subcommand, next_display_order = None)]
+    Manifest(manifest::ManifestCommand),
     /// Work with networks
     #[command(subcommand)]
     Network(network::NetworkCommand),
@@ -110,6 +118,7 @@ enum Command {
     Push(Later<image::push::PushArgs>),
     Rmi(Later<image::rmi::RmiArgs>),
     Save(Later<image::save::SaveArgs>),
+    Search(Later<registry::search::SearchArgs>),
     /// Work with the engine
     #[command(subcommand)]
     System(system::SystemCommand),
@@ -136,6 +145,9 @@ enum Command {
 impl Command {
     fn run(self, cx: &Context) -> Result<Exit> {
         match self {
+            Self::Artifact(command) => command.run(cx),
+            Self::Manifest(command) => command.run(cx),
+            Self::Search(args) => registry::search::run(cx, args.0),
             Self::Attach(args) => container::attach::run(cx, args.0),
             Self::Commit(args) => container::commit::run(cx, args.0),
             Self::Cp(args) => container::cp::run(cx, args.0),

@@ -13,6 +13,30 @@ pub struct Flaky {
 }
 
 impl Flaky {
+    /// In front of `server`; of `times` connections what comes from the server is spoilt so, once `bytes` have come.
+    pub fn spoiling_downloads(server: SocketAddr, spoil: Spoil, bytes: usize, times: usize) -> Flaky {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let cut = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&cut);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(server) else { continue };
+                let (forth, back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || pass(client, forth, usize::MAX));
+                let count = Arc::clone(&count);
+                thread::spawn(move || {
+                    if count.load(Ordering::SeqCst) >= times {
+                        pass(server, back, usize::MAX);
+                    } else {
+                        spoilt(server, back, spoil, bytes, &count);
+                    }
+                });
+            }
+        });
+        Flaky { address, cut }
+    }
+
     /// In front of `server`; `times` connections are cut once `bytes` have come from the client.
     pub fn cutting_uploads(server: SocketAddr, bytes: usize, times: usize) -> Flaky {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -41,7 +65,7 @@ impl Flaky {
         self.address.to_string()
     }
 
-    /// How many connections were cut.
+    /// How many connections were cut or spoilt.
     pub fn cuts(&self) -> usize {
         self.cut.load(Ordering::SeqCst)
     }
@@ -62,6 +86,45 @@ fn pass(mut from: TcpStream, mut to: TcpStream, limit: usize) -> bool {
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
             return true;
+        }
+    }
+}
+
+/// What a bad network does to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoil {
+    /// Ends it.
+    Cut,
+    /// Flips a bit.
+    Corrupt,
+    /// Delivers two pieces in the wrong order.
+    Reorder,
+}
+
+/// Copies, and spoils once what comes after `limit` bytes; then it counts.
+fn spoilt(mut from: TcpStream, mut to: TcpStream, spoil: Spoil, limit: usize, times: &AtomicUsize) {
+    let mut buffer = vec![0; 1 << 16];
+    let (mut passed, mut done) = (0, false);
+    loop {
+        let count = from.read(&mut buffer).unwrap_or(0);
+        passed += count;
+        // Long enough to be in the middle of a body.
+        if !done && passed >= limit && count >= 4096 {
+            done = true;
+            times.fetch_add(1, Ordering::SeqCst);
+            match spoil {
+                Spoil::Cut => {
+                    let _ = from.shutdown(Shutdown::Both);
+                    let _ = to.shutdown(Shutdown::Both);
+                    return;
+                }
+                Spoil::Corrupt => buffer[count - 100] ^= 0x10,
+                Spoil::Reorder => buffer[count - 4000..count].rotate_left(2000),
+            }
+        }
+        if count == 0 || to.write_all(&buffer[..count]).is_err() {
+            let _ = to.shutdown(Shutdown::Write);
+            return;
         }
     }
 }

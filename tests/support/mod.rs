@@ -26,10 +26,11 @@ mod registry;
 mod sandbox;
 pub mod store;
 mod tarball;
+mod tokens;
 
 pub use command::{Cmd, Outcome, Running};
 pub use docker::Docker;
-pub use flaky::Flaky;
+pub use flaky::{Flaky, Spoil};
 pub use http::{Response, request};
 pub use images::{Image, Layer, busybox, busybox_entries, busybox_tar, digest, host_architecture};
 pub use lan::{Host, Lan};
@@ -37,6 +38,7 @@ pub use pty::Pty;
 pub use registry::{Options as RegistryOptions, Registry, registry};
 pub use sandbox::{Sandbox, Who};
 pub use tarball::{Entry, Kind, Tarball, gzip};
+pub use tokens::{IDENTITY, Tokens};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

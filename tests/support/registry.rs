@@ -18,8 +18,12 @@ use super::{Image, Missing, PATH, Response, cache_dir, eventually, program, requ
 pub struct Options {
     /// A user and a password that every request needs.
     pub auth: Option<(String, String)>,
+    /// The realm of a token service, and the certificate its tokens are signed for.
+    pub tokens: Option<(String, PathBuf)>,
     /// HTTPS, with a certificate of an authority of its own ([`Registry::ca`]).
     pub tls: bool,
+    /// With [`Options::tls`]: clients have to show a certificate of that authority ([`Registry::client`]).
+    pub client: bool,
     /// Blobs of its own instead of the shared images.
     pub empty: bool,
 }
@@ -94,6 +98,11 @@ impl Registry {
     /// The authority's certificate, with [`Options::tls`].
     pub fn ca(&self) -> PathBuf {
         self.directory.path().join("ca.crt")
+    }
+
+    /// A client's certificate and its key, of the same authority.
+    pub fn client(&self) -> (PathBuf, PathBuf) {
+        (self.directory.path().join("client.crt"), self.directory.path().join("client.key"))
     }
 
     /// Makes sure that the images `lab/…` are served. The first use makes them, which for `lab/debian` and `lab/big`
@@ -279,10 +288,18 @@ fn configuration(
         fs::write(directory.join("htpasswd"), output.stdout).unwrap();
         configuration["auth"] = json!({"htpasswd": {"realm": "lab", "path": directory.join("htpasswd")}});
     }
+    if let Some((realm, certificate)) = &options.tokens {
+        configuration["auth"] = json!({"token": {
+            "realm": realm, "service": "lab", "issuer": "tokens", "rootcertbundle": certificate,
+        }});
+    }
     if options.tls {
         certificates(directory)?;
         configuration["http"]["tls"] =
             json!({"certificate": directory.join("server.crt"), "key": directory.join("server.key")});
+        if options.client {
+            configuration["http"]["tls"]["clientcas"] = json!([directory.join("ca.crt")]);
+        }
     }
     Ok(configuration)
 }
@@ -304,6 +321,10 @@ fn certificates(directory: &Path) -> Result<(), Missing> {
     .unwrap();
     run(
         "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 30 -extfile names",
+    );
+    run(&format!("req {key} -keyout client.key -out client.csr -subj /CN=client"));
+    run(
+        "x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out client.crt -days 30 -extfile names",
     );
     Ok(())
 }

@@ -125,7 +125,7 @@ fn matches_key(
     Ok(match key {
         "dangling" => any(untagged && !parent),
         "intermediate" => any(untagged && parent),
-        "manifest" => any(is_manifest_list(image)),
+        "manifest" => any(image::index::is_index(image)),
         "readonly" => any(image.read_only),
         "id" => values.iter().any(|v| image.id.starts_with(v.strip_prefix("sha256:").unwrap_or(v))),
         "digest" => {
@@ -152,11 +152,6 @@ fn truth(text: &str) -> Option<bool> {
         "false" | "f" | "0" => Some(false),
         _ => None,
     }
-}
-
-/// A manifest list made locally: libimage keeps its instances as big data of a record without layers.
-pub fn is_manifest_list(image: &ImageRecord) -> bool {
-    image.top_layer.is_none() && image.big_data_names.iter().any(|name| name == "instances.json")
 }
 
 fn has_label(labels: &BTreeMap<String, String>, filter: &str) -> bool {

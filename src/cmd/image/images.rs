@@ -1,6 +1,6 @@
 //! `coracle images`, `image ls`, `image list`.
 
-use super::filters::{Filters, is_manifest_list, split_name};
+use super::filters::{Filters, split_name};
 use crate::cmd::format::human;
 use crate::cmd::format::listing::{Json, Listing, Plan, column};
 use crate::cmd::format::template::{Value, rfc3339};
@@ -349,7 +349,7 @@ const LISTING: Listing<Row> = Listing {
         column(
             "IsManifestList",
             "IS MANIFEST LIST",
-            |r| is_manifest_list(&r.common.image).into(),
+            |r| image::index::is_index(&r.common.image).into(),
             Json::Same,
         ),
         column("Names", "NAMES", |r| Value::strings(&r.common.image.names), Json::Same),

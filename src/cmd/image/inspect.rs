@@ -183,7 +183,11 @@ struct Manifest {
 }
 
 fn data(engine: &Engine, image: &ImageRecord) -> Result<ImageData> {
-    let config = image::config_of(engine, image)?;
+    // A manifest list is of no platform and has no configuration.
+    let config = match image::index::is_index(image) {
+        true => ImageConfig::default(),
+        false => image::config_of(engine, image)?,
+    };
     let manifest: Manifest = image::raw_manifest(engine, image)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())

@@ -49,6 +49,7 @@ pub enum ImageCommand {
     Save(Later<save::SaveArgs>),
     Scp(Later<scp::ScpArgs>),
     Sync(Later<sync::SyncArgs>),
+    Search(Later<super::registry::search::SearchArgs>),
     Tag(Later<tag::TagArgs>),
     Untag(Later<untag::UntagArgs>),
 }
@@ -74,6 +75,7 @@ impl ImageCommand {
             Self::Save(args) => save::run(cx, args.0),
             Self::Scp(args) => scp::run(cx, args.0),
             Self::Sync(args) => sync::run(cx, args.0),
+            Self::Search(args) => super::registry::search::run(cx, args.0),
             Self::Tag(args) => tag::run(cx, args.0),
             Self::Untag(args) => untag::run(cx, args.0),
         }

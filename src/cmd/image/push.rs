@@ -145,7 +145,8 @@ fn to_place(
     Ok(Exit::OK)
 }
 
-fn heading(name: &Reference) -> String {
+/// What docker says before a push.
+pub fn heading(name: &Reference) -> String {
     let repository = match name.domain() {
         DEFAULT_DOMAIN => format!("{DEFAULT_DOMAIN}/{}", name.path()),
         _ => name.name(),

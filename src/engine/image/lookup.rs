@@ -34,6 +34,10 @@ pub fn find_for(engine: &Engine, name: &str, platform: &PlatformRequest) -> Resu
     if !platform.is_custom() || found.name.is_none() {
         return Ok(found);
     }
+    if super::index::is_index(&found.image) {
+        let image = super::index::instance(engine, &found.image, platform)?;
+        return Ok(Found { image, ..found });
+    }
     let config = super::config_of(engine, &found.image)?;
     if platform.accepts(&config.platform()) { Ok(found) } else { Err(no_such_image(name)) }
 }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod draft;
 mod hello;
 pub mod import;
+pub mod index;
 pub mod layers;
 pub mod load;
 pub mod lookup;

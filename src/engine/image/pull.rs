@@ -6,18 +6,26 @@
 use super::lookup::{Found, find_for, no_such_image};
 use super::receive::{Wanted, receive};
 use super::request::{Progress, PullPolicy, PullRequest, PulledImage, client};
-use super::{ImageConfig, config_of, hello};
+use super::{ImageConfig, config_of, hello, index};
 use crate::engine::config::policy::Policy;
 use crate::engine::config::registries::{Registries, ShortNameMode};
 use crate::engine::registry::reference::is_identifier;
 use crate::engine::registry::{Client, Document, Reference, Repository, ShortName};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 
-/// Makes sure the image is here as the policy says, and returns it.
+/// Makes sure the image is here as the policy says, and returns it. A manifest list that is here stands for its instance.
 ///
 /// `NotFound` if nobody has it, or not for the platform; `Unauthorized`, `Network`, `Denied`, `Corrupt`, `DiskFull` as
 /// they are; nothing is left behind then.
 pub fn pull(engine: &Engine, request: &PullRequest, progress: &dyn Progress) -> Result<PulledImage> {
+    let mut pulled = pull_named(engine, request, progress)?;
+    if index::is_index(&pulled.image) {
+        pulled.image = index::instance(engine, &pulled.image, &request.platform)?;
+    }
+    Ok(pulled)
+}
+
+fn pull_named(engine: &Engine, request: &PullRequest, progress: &dyn Progress) -> Result<PulledImage> {
     let here = match find_for(engine, &request.name, &request.platform) {
         Ok(found) => Some(found),
         Err(e) if e.kind() == ErrorKind::NotFound => None,
@@ -106,7 +114,7 @@ fn present(found: &Found) -> PulledImage {
 }
 
 /// The full names to try for a typed one, and how a short name was resolved.
-fn candidates(name: &str, registries: &Registries) -> Result<(Vec<Reference>, Option<String>)> {
+pub(super) fn candidates(name: &str, registries: &Registries) -> Result<(Vec<Reference>, Option<String>)> {
     let finish = |r: Reference| r.digest_over_tag().or_latest();
     let Some(short) = ShortName::parse(name)? else {
         return Ok((vec![finish(Reference::parse(name)?)], None));

@@ -1,6 +1,7 @@
 //! Pushing: a local image to a repository.
 
 use super::find;
+use super::index::{self, IndexPush};
 use super::request::{RegistryAccess, client};
 use crate::engine::registry::{Document, Reference};
 use crate::engine::transport::registry::RegistryTarget;
@@ -42,6 +43,17 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<Pushed> {
     let found = find(engine, &request.image)?;
+    if index::is_index(&found.image) {
+        let list = IndexPush {
+            list: found.image.id,
+            destination: request.destination.clone().or(found.name.map(|name| name.to_string())),
+            all: true,
+            remove: false,
+            access: request.access.clone(),
+            options: request.options.clone(),
+        };
+        return index::push(engine, &list, started, progress);
+    }
     let name = match (&request.destination, &found.name) {
         (Some(destination), _) => Reference::parse(destination)?.or_latest(),
         (None, Some(name)) => name.clone(),

@@ -69,6 +69,11 @@ impl Client {
         &self.registries
     }
 
+    /// `--creds`.
+    pub(super) fn credentials(&self) -> Option<&Credentials> {
+        self.options.credentials.as_ref()
+    }
+
     /// The repositories to try for `reference`, mirrors first.
     ///
     /// `Denied` if the registry is blocked.
@@ -189,7 +194,8 @@ impl Repository {
     async fn fetch_manifest(&self, tag_or_digest: &str) -> Result<(Vec<u8>, Digest, Option<String>)> {
         let path = format!("{}/manifests/{tag_or_digest}", self.path);
         let request = Request { accept: Some(ACCEPT), ..Request::get(&path, &self.scope) };
-        let answer = self.host.send(&request).await?;
+        let sent = self.host.send(&request).await;
+        let answer = sent.map_err(|e| self.refused(e, tag_or_digest))?;
         if !answer.status().is_success() {
             return Err(self.refused(self.host.failure(answer).await, tag_or_digest));
         }
@@ -309,7 +315,7 @@ impl Repository {
 }
 
 /// The path below `/v2/` of `Link: </v2/…>; rel="next"`.
-fn next_page(header: &str) -> Option<String> {
+pub(super) fn next_page(header: &str) -> Option<String> {
     let (target, rest) = header.trim().strip_prefix('<')?.split_once('>')?;
     if !rest.contains("next") {
         return None;

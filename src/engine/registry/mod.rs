@@ -19,6 +19,7 @@ mod http;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod search;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

@@ -55,7 +55,7 @@ impl Repository {
     pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
         self.runtime.block_on(async {
             let path = format!("{}/blobs/{digest}", self.path);
-            let answer = self.host.send(&Request::new(Method::HEAD, &path, &self.scope)).await?;
+            let answer = self.ask_to_write(&Request::new(Method::HEAD, &path, &self.scope)).await?;
             match answer.status() {
                 status if status.is_success() => {
                     let length = answer.headers().get(reqwest::header::CONTENT_LENGTH);
@@ -127,7 +127,7 @@ impl Repository {
                 body: Bytes::copy_from_slice(raw),
                 ..Request::new(Method::PUT, &path, &self.scope)
             };
-            let answer = self.host.send(&request).await?;
+            let answer = self.ask_to_write(&request).await?;
             if !answer.status().is_success() {
                 return Err(self.write_refused(self.host.failure(answer).await).wrap("write the manifest"));
             }
@@ -155,6 +155,11 @@ impl Repository {
         })
     }
 
+    /// Sends a request; who may not have a token for it may not write.
+    async fn ask_to_write(&self, request: &Request<'_>) -> Result<Response> {
+        self.host.send(request).await.map_err(|e| self.write_refused(e))
+    }
+
     fn write_refused(&self, e: Error) -> Error {
         match e.kind() {
             ErrorKind::Unauthorized => {
@@ -166,7 +171,7 @@ impl Repository {
 
     async fn open_session(&self) -> Result<String> {
         let path = format!("{}/blobs/uploads/", self.path);
-        let answer = self.host.send(&Request::new(Method::POST, &path, &self.scope)).await?;
+        let answer = self.ask_to_write(&Request::new(Method::POST, &path, &self.scope)).await?;
         if answer.status() != StatusCode::ACCEPTED {
             return Err(self.write_refused(self.host.failure(answer).await));
         }

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod registry;
 pub mod rewrite;
 pub mod sink;
+pub mod sniff;
 pub mod storage;
 
 pub use copy::{Copied, CopyOptions, Format, LayerForm, Moved, Progress, Quiet, copy};
@@ -85,6 +86,8 @@ pub trait BlobStream: Read + Send {
 }
 
 impl BlobStream for &[u8] {}
+
+impl BlobStream for std::fs::File {}
 
 impl BlobStream for BlobReader {
     fn take_failure(&mut self) -> Option<Error> {
