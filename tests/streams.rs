@@ -323,6 +323,27 @@ fn signals_go_to_the_container() {
     }
 }
 
+/// As of docker's, whose daemon starts containers: nohup or a script's `&` is the caller's affair.
+#[test]
+fn signals_that_the_caller_ignores_are_not_ignored_inside() {
+    for sandbox in require!(both()) {
+        let ignoring = ["sh", "-c", "trap '' HUP INT QUIT TERM USR1; exec \"$@\"", "--"];
+        let look = ["sh", "-c", "grep SigIgn /proc/self/status"];
+        let run = sandbox.coracle(["run", "--name", "c", "-d", IMAGE, "sleep", "100"]);
+        run.wrapped(ignoring).ok();
+        let pid = sandbox.coracle(["inspect", "--format", "{{.State.Pid}}", "c"]).ok();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.text())).unwrap();
+        let exec = sandbox.coracle(["exec", "c"]).args(look).wrapped(ignoring).ok();
+        for text in [&status, &exec.stdout] {
+            let ignored = text.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+            let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+            // The C library keeps 32 to itself.
+            assert_eq!(ignored & 0x7fff_ffff, 0, "{text}");
+        }
+        sandbox.coracle(["rm", "-ft0", "c"]).ok();
+    }
+}
+
 #[test]
 fn only_the_streams_that_are_asked_for() {
     let sandbox = require!(user());

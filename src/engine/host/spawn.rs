@@ -257,7 +257,8 @@ impl Attributes {
             let mut attributes = Self(attributes.assume_init());
             libc::sigemptyset(signals.as_mut_ptr());
             libc::posix_spawnattr_setsigmask(&raw mut attributes.0, signals.as_ptr());
-            libc::sigaddset(signals.as_mut_ptr(), libc::SIGPIPE);
+            // What we ignore, or were started with ignored (nohup, a script's background), a container is not to ignore.
+            libc::sigfillset(signals.as_mut_ptr());
             libc::posix_spawnattr_setsigdefault(&raw mut attributes.0, signals.as_ptr());
             let status = libc::posix_spawnattr_setflags(&raw mut attributes.0, flags);
             check(status, "prepare", Path::new("a child"))?;

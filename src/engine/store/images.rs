@@ -88,7 +88,11 @@ impl Store {
                 Err(e) => return Err(Error::io("read", &path, e)),
             }
         }
-        Err(Error::not_found(format!("image {id} has no {key}")))
+        match self.image(id) {
+            Ok(_) => Err(Error::not_found(format!("image {id} has no {key}"))),
+            // It was removed after the caller saw its record.
+            Err(_) => Err(image_missing(id)),
+        }
     }
 
     /// Commits a whole pull: one syncfs, then the layers in order (parents first), then the image. A layer that exists
