@@ -15,8 +15,8 @@ use crate::engine::{Error, Result};
 
 /// Copy an image from one place to another
 ///
-/// Places are docker://NAME, containers-storage:NAME, oci:PATH[:REF], oci-archive:PATH[:REF], docker-archive:PATH[:NAME],
-/// dir:PATH and docker-daemon:NAME; a name alone is an image here. What need not change keeps its digest.
+/// Places are docker://NAME, containers-storage:NAME, oci:PATH:REF, oci-archive:PATH:REF, docker-archive:PATH:NAME (without REF
+/// or NAME: the only image there), dir:PATH and docker-daemon:NAME; a name alone is an image here. What need not change keeps its digest.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CopyArgs {
     /// Copy all platforms of an image

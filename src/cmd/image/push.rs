@@ -18,7 +18,7 @@ use crate::engine::{Error, Result};
 
 /// Push an image to a registry
 ///
-/// DESTINATION may also be oci:PATH[:REF], oci-archive:PATH, docker-archive:PATH[:NAME], dir:PATH or docker-daemon:NAME.
+/// DESTINATION may also be oci:PATH:REF, oci-archive:PATH, docker-archive:PATH:NAME, dir:PATH or docker-daemon:NAME.
 ///
 /// Layers that the registry has, or that another of its repositories has, are not sent. An image that was pulled keeps its
 /// digest as long as its layers are those.

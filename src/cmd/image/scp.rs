@@ -20,14 +20,14 @@ use crate::engine::{Error, ErrorKind, Result};
 
 /// Copy an image to or from another host, or another user of this one
 ///
-/// A side is IMAGE here, or [USER@]HOST[:PORT]::[IMAGE] there; USER@localhost:: is another user of this host. There must be
-/// coracle, podman or docker on the other side.
+/// A side is IMAGE here, or HOST::IMAGE there, where HOST may be USER@HOST:PORT; USER@localhost:: is another user of this host.
+/// There must be coracle, podman or docker on the other side.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ScpArgs {
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
-    /// From where: an image here, or [USER@]HOST::IMAGE
+    /// From where: an image here, or HOST::IMAGE
     #[arg(value_name = "SOURCE")]
     pub source: String,
     /// To where [default: here]

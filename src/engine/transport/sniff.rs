@@ -1,5 +1,5 @@
 //! The media type of a file by its first bytes, as browsers and Go's `http.DetectContentType` tell it (WHATWG "MIME
-//! Sniffing", the types that files in artifacts have). Pure, but for [`file`].
+//! Sniffing", the types that files in artifacts have). Pure, but for [`file()`].
 
 use std::io::Read;
 use std::path::Path;
