@@ -15,30 +15,34 @@ pub struct Flaky {
 impl Flaky {
     /// In front of `server`; of `times` connections what comes from the server is spoilt so, once `bytes` have come.
     pub fn spoiling_downloads(server: SocketAddr, spoil: Spoil, bytes: usize, times: usize) -> Flaky {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let cut = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&cut);
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(server) else { continue };
-                let (forth, back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                thread::spawn(move || pass(client, forth, usize::MAX));
-                let count = Arc::clone(&count);
-                thread::spawn(move || {
-                    if count.load(Ordering::SeqCst) >= times {
-                        pass(server, back, usize::MAX);
-                    } else {
-                        spoilt(server, back, spoil, bytes, &count);
-                    }
-                });
+        Flaky::start(server, move |client, server, count| {
+            let (forth, back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || pass(client, forth, usize::MAX));
+            if count.load(Ordering::SeqCst) >= times {
+                pass(server, back, usize::MAX);
+            } else {
+                spoilt(server, back, spoil, bytes, count);
             }
-        });
-        Flaky { address, cut }
+        })
     }
 
     /// In front of `server`; `times` connections are cut once `bytes` have come from the client.
     pub fn cutting_uploads(server: SocketAddr, bytes: usize, times: usize) -> Flaky {
+        Flaky::start(server, move |client, server, count| {
+            let (back, forth) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || pass(back, forth, usize::MAX));
+            let limit = if count.load(Ordering::SeqCst) < times { bytes } else { usize::MAX };
+            if pass(client, server, limit) {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    }
+
+    /// Each connection is served by a thread of its own.
+    fn start(
+        server: SocketAddr,
+        serve: impl Fn(TcpStream, TcpStream, &AtomicUsize) + Clone + Send + 'static,
+    ) -> Flaky {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let cut = Arc::new(AtomicUsize::new(0));
@@ -46,15 +50,8 @@ impl Flaky {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(server) else { continue };
-                let (back, forth) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                thread::spawn(move || pass(back, forth, usize::MAX));
-                let count = Arc::clone(&count);
-                thread::spawn(move || {
-                    let limit = if count.load(Ordering::SeqCst) < times { bytes } else { usize::MAX };
-                    if pass(client, server, limit) {
-                        count.fetch_add(1, Ordering::SeqCst);
-                    }
-                });
+                let (serve, count) = (serve.clone(), Arc::clone(&count));
+                thread::spawn(move || serve(client, server, &count));
             }
         });
         Flaky { address, cut }

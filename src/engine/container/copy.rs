@@ -7,7 +7,8 @@
 
 use super::volumes;
 use crate::engine::host::process::PidFd;
-use crate::engine::host::rooted;
+use crate::engine::host::relay::relay;
+use crate::engine::host::rooted::{self, open_directory};
 use crate::engine::spec::{IdMappings, MountKind};
 use crate::engine::state::Record;
 use crate::engine::store::MountOptions;
@@ -58,18 +59,11 @@ pub fn copy(engine: &Engine, from: &Place, to: &Place, options: &CopyOptions) ->
     let item = source.item(options.follow)?;
     let landing = target.landing(&item)?;
     let apply_options = target.apply_options(engine, options)?;
-    let (reader, writer) = io::pipe().map_err(|e| Error::os("pipe", e))?;
-    std::thread::scope(|scope| {
-        let sending = scope.spawn(|| source.send(&item, &landing.name, writer));
-        let unpacked = apply(reader, landing.directory.as_fd(), io::sink(), &apply_options);
-        let sent = sending.join().map_err(|_| Error::corrupt("the copy panicked"))?;
-        match (unpacked, sent) {
-            // A receiver that gave up makes the sender fail: its own error is the cause.
-            (Err(e), Err(sent)) => Err(if sent.raw_os_error() == Some(libc::EPIPE) { e } else { sent }),
-            (Err(e), Ok(())) | (Ok(_), Err(e)) => Err(e),
-            (Ok(applied), Ok(())) => Ok(applied.diff_size),
-        }
-    })
+    relay(
+        |out| source.send(&item, &landing.name, out),
+        |archive| apply(archive, landing.directory.as_fd(), io::sink(), &apply_options),
+    )
+    .map(|applied| applied.diff_size)
 }
 
 /// Writes a file or directory of a container as a tar.
@@ -422,11 +416,6 @@ fn mounted_there<'e>(
         .with_hint("start the container first, or copy the file itself"));
     }
     Ok(Some((source, rest, mount.read_only)))
-}
-
-fn open_directory(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io("open", path, e))
 }
 
 /// Relative to the root, without `.` and, as far as names go, without `..`.

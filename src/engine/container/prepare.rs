@@ -336,8 +336,7 @@ pub(super) fn fill(root: BorrowedFd<'_>, target: &Path, data: &Path) -> Result<(
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(()),
         Err(e) => return Err(Error::io("open the image's", target, e)),
     };
-    let to = rustix::fs::open(data, flags | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| Error::io("open", data, e))?;
+    let to = rooted::open_directory(data)?;
     copy_up::copy_up(from.as_fd(), to.as_fd())
 }
 

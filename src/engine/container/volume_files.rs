@@ -1,11 +1,11 @@
 //! A volume's files as a tar, and back.
 
+use crate::engine::host::rooted::open_directory;
 use crate::engine::store::View;
 use crate::engine::store::diff::create::{Archive, ArchiveOptions, everything};
 use crate::engine::store::diff::{Merge, Whiteouts, apply};
 use crate::engine::volume::{Volume, Volumes};
-use crate::engine::{Context, Engine, Error, Result};
-use rustix::fs::{Mode, OFlags};
+use crate::engine::{Context, Engine, Result};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -34,9 +34,7 @@ pub fn import_volume(engine: &Engine, volume: &Volume, archive: impl Read + Send
     options.force_mask = None;
     options.merge = Some(Merge::default());
     mounted(engine, volume, |data| {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory =
-            rustix::fs::open(data, flags, Mode::empty()).map_err(|e| Error::io("open", data, e))?;
+        let directory = open_directory(data)?;
         apply(archive, directory.as_fd(), std::io::sink(), &options).map(drop)
     })
     .with_context(|| format!("volume {}", volume.name))

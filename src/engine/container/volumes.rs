@@ -174,9 +174,7 @@ pub(super) fn prepare(
         return Ok(source);
     }
     // Whoever writes into the volume must not lead us out of it.
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(&source, flags, rustix::fs::Mode::empty())
-        .map_err(|e| Error::io("open", &source, e))?;
+    let directory = rooted::open_directory(&source)?;
     let inner = Path::new(&mount.volume.subpath);
     rooted::open_without_links(std::os::fd::AsFd::as_fd(&directory), inner, OFlags::PATH)
         .map_err(|e| Error::io("open the volume's", inner, e))

@@ -22,6 +22,12 @@ const MAX_LINKS: usize = 40;
 /// Bytes of one extended attribute, or of all their names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const XATTR_MAX: usize = 64 << 10;
 
+/// Opens a directory by its path on the host, to be a root for the others here. Close-on-exec.
+pub fn open_directory(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io("open", path, e))
+}
+
 /// Opens `path` below `root` with `flags` and, where a file is created, `mode` (umask applies). Close-on-exec always.
 ///
 /// With `O_NOFOLLOW` a symbolic link in the last place is not followed (`ELOOP`, or the link itself with `O_PATH`).

@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::ImageConfig;
 use super::request::{LayerInfo, Progress};
 use crate::engine::digest::Algorithm;
+use crate::engine::host::relay::relay;
 use crate::engine::registry::{Descriptor, Manifest};
 use crate::engine::store::diff::{self, Applied, ApplyOptions};
 use crate::engine::store::{BlobLocks, LayerRecord, NewLayer, StagedLayer};
@@ -207,17 +208,11 @@ impl Pull<'_> {
         let staged = self.engine.store.stage_layer()?;
         let path = staged.tar_split_path();
         let split = File::create(&path).map_err(|e| Error::io("create", &path, e))?;
-        let (reader, mut writer) = io::pipe().map_err(|e| Error::os("pipe", e))?;
         let store = &self.engine.store;
-        let applied = std::thread::scope(|scope| {
-            let sender = scope.spawn(move || store.layer_diff_tar(&original.id, &mut writer));
-            let applied = diff::apply(reader, staged.dir(), BufWriter::new(split), &self.options);
-            match sender.join() {
-                // A reader that gave up makes the writer fail: its own error is the cause.
-                Ok(Err(e)) if applied.is_ok() => Err(e),
-                _ => applied,
-            }
-        })?;
+        let applied = relay(
+            |mut out| store.layer_diff_tar(&original.id, &mut out),
+            |archive| diff::apply(archive, staged.dir(), BufWriter::new(split), &self.options),
+        )?;
         if applied.diff_id != layer.diff_id {
             return Err(Error::corrupt(format!("layer {} is not what its record says", original.id)));
         }

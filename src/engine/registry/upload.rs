@@ -244,17 +244,16 @@ impl Session<'_> {
             (made, sending.join())
         });
         let answer = answer.map_err(|_| Broken::Final(Error::corrupt("the upload panicked")))?;
-        let refused = answer.as_ref().err().is_some();
+        // Where nobody took the content, the answer says why.
+        let answer = answer.map_err(|e| Broken::from(repository.write_refused(e)))?;
         let (uploaded, rest) = match made {
             Ok(made) => made,
-            // Nobody took the content: the answer says why.
-            Err(_) if refused => (Uploaded { digest: Digest::sha256(b""), size: 0 }, Bytes::new()),
             Err(e) => {
                 runtime.block_on(repository.cancel(&self.at));
                 return Err(Broken::Final(e));
             }
         };
-        if let Some(answer) = answer.map_err(|e| Broken::from(repository.write_refused(e)))? {
+        if let Some(answer) = answer {
             self.at = location(answer.headers())?;
         }
         failpoint!("push.blob-sent");

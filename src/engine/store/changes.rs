@@ -8,8 +8,8 @@ use super::diff::create::{
 use super::diff::{Applied, apply};
 use super::layout::Driver;
 use super::overlay::layer_missing;
-use super::view::open_directory;
 use super::{StagedLayer, Store, file};
+use crate::engine::host::rooted::open_directory;
 use crate::engine::spec::IdMappings;
 use crate::engine::{Error, Result};
 use std::fs::{self, File};

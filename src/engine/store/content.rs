@@ -2,10 +2,10 @@
 
 use super::layout::{Driver, big_data_name};
 use super::overlay::layer_missing;
-use super::vfs::tree_size;
 use super::{ImageRecord, LayerRecord, Store, diff};
+use crate::engine::host::rooted::open_directory;
+use crate::engine::host::tree;
 use crate::engine::{Error, ErrorKind, Result};
-use rustix::fs::{Mode, OFlags};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Write};
@@ -58,8 +58,7 @@ impl Store {
         };
         let tar_split = File::open(path).map_err(|e| Error::io("open", path, e))?;
         let diff = self.layer_paths(&layer.id)?.upper;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(&diff, flags, Mode::empty()).map_err(|e| Error::io("open", &diff, e))?;
+        let fd = open_directory(&diff)?;
         diff::reassemble(BufReader::new(tar_split), fd.as_fd(), out)
     }
 
@@ -75,7 +74,7 @@ impl Store {
     fn directory_size(&self, layer: &str) -> Result<u64> {
         let directory = self.layer_dir(layer).ok_or_else(|| layer_missing(layer))?;
         let own = if self.driver == Driver::Vfs { directory.path } else { directory.path.join("diff") };
-        tree_size(&own)
+        tree::size(&own)
     }
 
     /// Bytes of each layer below and including `top`, the lowest first.

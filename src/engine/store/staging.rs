@@ -7,8 +7,9 @@
 use super::{Store, file};
 use crate::engine::host::lock::{DirLock, FileLock};
 use crate::engine::host::mount;
+use crate::engine::host::rooted::open_directory;
 use crate::engine::{Error, Result};
-use rustix::fs::{AtFlags, Mode, OFlags, renameat};
+use rustix::fs::{AtFlags, renameat};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -129,9 +130,7 @@ impl Store {
         };
         let diff = path.join("diff");
         super::overlay::make_dir(&diff, UNSET_MODE, (0, 0))?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory =
-            rustix::fs::open(&diff, flags, Mode::empty()).map_err(|e| Error::io("open", &diff, e))?;
+        let directory = open_directory(&diff)?;
         let graph_root = self.options.graph_root.clone();
         Ok(StagedLayer { path, graph_root, directory: directory.into(), lock: Some(lock) })
     }

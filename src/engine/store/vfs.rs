@@ -181,29 +181,3 @@ fn opaque(directory: &Path) -> bool {
         n == 1 && value[0] == b'y'
     })
 }
-
-/// Bytes in a tree, each file once (upstream's `directory.Size`).
-pub(super) fn tree_size(path: &Path) -> Result<u64> {
-    fn walk(path: &Path, seen: &mut std::collections::HashSet<(u64, u64)>) -> Result<u64> {
-        let meta = match fs::symlink_metadata(path) {
-            Ok(meta) => meta,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(e) => return Err(Error::io("stat", path, e)),
-        };
-        if !meta.is_dir() {
-            let first = meta.nlink() <= 1 || seen.insert((meta.dev(), meta.ino()));
-            return Ok(if first { meta.size() } else { 0 });
-        }
-        let mut size = 0;
-        let entries = match fs::read_dir(path) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(e) => return Err(Error::io("read", path, e)),
-        };
-        for entry in entries {
-            size += walk(&entry.map_err(|e| Error::io("read", path, e))?.path(), seen)?;
-        }
-        Ok(size)
-    }
-    walk(path, &mut std::collections::HashSet::new())
-}

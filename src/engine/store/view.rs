@@ -7,6 +7,7 @@ use super::overlay::layer_missing;
 use super::stack::StackOptions;
 use super::{MountOptions, Store, file};
 use crate::engine::host::mount;
+use crate::engine::host::rooted::open_directory;
 use crate::engine::spec::IdMappings;
 use crate::engine::{Error, Result};
 use rustix::fs::{Mode, OFlags};
@@ -101,9 +102,4 @@ impl Store {
             .map_err(|e| Error::io("open", &directory.path, e))?;
         Ok(Some(root))
     }
-}
-
-pub(super) fn open_directory(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io("open", path, e))
 }

@@ -5,20 +5,18 @@
 //! names or as another that is known to hold the same archive, is not moved. Then come configuration, manifest and, for
 //! several instances, the index: what names something is written after it.
 
-use std::io::{self, BufReader, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
-use super::compress::{Algorithm, Compressor, Method};
+use super::archive::Archive;
+use super::compress::{Algorithm, Method};
 use super::known::KnownBlobs;
 use super::rewrite::{self, Replaced};
 use super::{BlobKind, Bytes, Held, Source, Target};
-use crate::engine::digest::{Algorithm as DigestAlgorithm, Hasher};
 use crate::engine::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
-use crate::engine::registry::{Content, Descriptor, Document, Index, Manifest, PlatformRequest};
-use crate::engine::store::diff;
+use crate::engine::registry::{Descriptor, Document, Index, Manifest, PlatformRequest};
 use crate::engine::{Context, Digest, Error, Result};
 use crate::failpoint;
 
@@ -340,55 +338,79 @@ impl Copying<'_> {
 
     fn layer(&self, index: usize, layer: &Descriptor, diff_id: Option<&Digest>) -> Result<(Placed, Moved)> {
         let now = rewrite::compression(&layer.media_type);
+        let fits = self.fits(now);
+        if let Some(placed) = self.at_target(layer, now, fits, diff_id)? {
+            return Ok((placed, Moved::Exists));
+        }
+        let sent = |bytes| self.progress.sent(index, bytes);
         let held = self.source.held(layer)?;
-        let form = self.form();
-        let fits = match (form, now) {
-            // Not a layer that could be changed.
-            (_, None) => true,
-            (LayerForm::AsIs, Some(_)) => true,
+        if held != Held::Blob || !fits {
+            return self.anew(layer, diff_id, &held, &sent);
+        }
+        let content = self.source.layer(layer)?;
+        let (digest, size) = (Some(&layer.digest), Some(layer.size));
+        self.target.put(BlobKind::Layer, content.as_ref(), digest, size, &sent)?;
+        if let (Some(diff_id), Some(compression)) = (diff_id, now) {
+            self.note(diff_id, layer, compression);
+        }
+        Ok((Placed { descriptor: layer.clone(), compression: now }, Moved::Written))
+    }
+
+    /// Whether a layer so compressed is in the form that is wanted; `None`: not a layer that could be changed.
+    fn fits(&self, now: Option<Option<Algorithm>>) -> bool {
+        match (self.form(), now) {
+            (_, None) | (LayerForm::AsIs, _) => true,
             (LayerForm::Plain, Some(compression)) => compression.is_none(),
             (LayerForm::Compressed(_), Some(None)) => false,
             (LayerForm::Compressed(method), Some(Some(algorithm))) => {
                 !self.options.force && !self.unfit(algorithm)
                     || algorithm == method.algorithm && method.level.is_none()
             }
-        };
+        }
+    }
+
+    /// The layer, if the target has it: as the blob that the manifest names, or as another that is known to hold the same
+    /// archive.
+    fn at_target(
+        &self,
+        layer: &Descriptor,
+        now: Option<Option<Algorithm>>,
+        fits: bool,
+        diff_id: Option<&Digest>,
+    ) -> Result<Option<Placed>> {
         let blobs = diff_id.map(|id| self.known.of(id)).unwrap_or_default();
-        let repositories = |digest: &Digest| {
-            blobs.iter().find(|b| b.digest == *digest).map(|b| b.repositories.clone()).unwrap_or_default()
-        };
-        let kept = Placed { descriptor: layer.clone(), compression: now };
-        if fits && self.target.reuse(layer, &repositories(&layer.digest))? {
-            return Ok((kept, Moved::Exists));
-        }
-        if let (LayerForm::Compressed(Method { algorithm, level: None }), Some(_)) = (form, now) {
-            for blob in blobs.iter().filter(|b| b.compression == algorithm.name()) {
-                let descriptor = Descriptor { digest: blob.digest.clone(), size: blob.size, ..layer.clone() };
-                if self.target.reuse(&descriptor, &blob.repositories)? {
-                    return Ok((Placed { descriptor, compression: Some(Some(algorithm)) }, Moved::Exists));
-                }
+        if fits {
+            let known = blobs.iter().find(|b| b.digest == layer.digest);
+            let repositories = known.map(|b| &b.repositories[..]).unwrap_or_default();
+            if self.target.reuse(layer, repositories)? {
+                return Ok(Some(Placed { descriptor: layer.clone(), compression: now }));
             }
         }
-        let sent = |bytes| self.progress.sent(index, bytes);
-        let content = self.source.layer(layer)?;
-        if held == Held::Blob && fits {
-            self.target.put(
-                BlobKind::Layer,
-                content.as_ref(),
-                Some(&layer.digest),
-                Some(layer.size),
-                &sent,
-            )?;
-            if let (Some(diff_id), Some(compression)) = (diff_id, now) {
-                self.note(diff_id, layer, compression);
-            }
-            return Ok((kept, Moved::Written));
-        }
-        let method = match (form, now) {
-            (LayerForm::Compressed(method), _) => Some(method),
-            _ => None,
+        let (LayerForm::Compressed(Method { algorithm, level: None }), Some(_)) = (self.form(), now) else {
+            return Ok(None);
         };
-        let (known, size) = match &held {
+        for blob in blobs.iter().filter(|b| b.compression == algorithm.name()) {
+            let descriptor = Descriptor { digest: blob.digest.clone(), size: blob.size, ..layer.clone() };
+            if self.target.reuse(&descriptor, &blob.repositories)? {
+                return Ok(Some(Placed { descriptor, compression: Some(Some(algorithm)) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a blob of the layer's archive.
+    fn anew(
+        &self,
+        layer: &Descriptor,
+        diff_id: Option<&Digest>,
+        held: &Held,
+        sent: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Placed, Moved)> {
+        let method = match self.form() {
+            LayerForm::Compressed(method) => Some(method),
+            LayerForm::AsIs | LayerForm::Plain => None,
+        };
+        let (known, size) = match held {
             Held::Archive { diff_id, size } if method.is_none() => (Some(diff_id), *size),
             _ => (None, None),
         };
@@ -398,15 +420,11 @@ impl Copying<'_> {
                 return Ok((Placed { descriptor: plain, compression: Some(None) }, Moved::Exists));
             }
         }
-        let archive = Archive {
-            content: content.as_ref(),
-            inflate: held == Held::Blob,
-            method,
-            diff_id: Mutex::new(None),
-        };
-        let written = self.target.put(BlobKind::Layer, &archive, known, size, &sent)?;
-        let found = archive.diff_id.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let expected = match &held {
+        let content = self.source.layer(layer)?;
+        let archive = Archive::new(content.as_ref(), *held == Held::Blob, method);
+        let written = self.target.put(BlobKind::Layer, &archive, known, size, sent)?;
+        let found = archive.into_diff_id();
+        let expected = match held {
             Held::Archive { diff_id, .. } => Some(diff_id),
             Held::Blob => diff_id,
         };
@@ -468,82 +486,4 @@ fn diff_ids(config: &[u8]) -> Vec<Digest> {
         diff_ids: Vec<Digest>,
     }
     serde_json::from_slice::<Config>(config).map(|c| c.rootfs.diff_ids).unwrap_or_default()
-}
-
-/// A layer's archive on its way: inflated first if the source has a blob, then compressed if the target wants it.
-struct Archive<'a> {
-    content: &'a dyn Content,
-    inflate: bool,
-    method: Option<Method>,
-    /// Digest of the archive, once it has gone through.
-    diff_id: Mutex<Option<Digest>>,
-}
-
-impl Content for Archive<'_> {
-    fn write_to(&self, out: &mut dyn Write) -> Result<()> {
-        let digest = match self.method {
-            Some(method) => {
-                let mut hashing = Hashing::new(Compressor::new(out, method));
-                self.archive_to(&mut hashing)?;
-                let (compressor, digest) = hashing.finish();
-                compressor.finish().map_err(|e| Error::os("compress the layer", e))?;
-                digest
-            }
-            None => {
-                let mut hashing = Hashing::new(out);
-                self.archive_to(&mut hashing)?;
-                hashing.finish().1
-            }
-        };
-        *self.diff_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
-        Ok(())
-    }
-}
-
-impl Archive<'_> {
-    fn archive_to(&self, out: &mut dyn Write) -> Result<()> {
-        if !self.inflate {
-            return self.content.write_to(out);
-        }
-        let (reader, mut writer) = io::pipe().map_err(|e| Error::os("pipe", e))?;
-        std::thread::scope(|scope| {
-            let content = self.content;
-            let feeding = scope.spawn(move || content.write_to(&mut writer));
-            let inflated = diff::inflate(BufReader::with_capacity(1 << 16, reader), out);
-            let fed = feeding.join().map_err(|_| Error::corrupt("the layer's reader panicked"))?;
-            match (inflated, fed) {
-                // A reader that gave up makes the writer fail: its own error is the cause.
-                (Err(e), Ok(())) => Err(e),
-                (Err(e), Err(fed)) => Err(if fed.raw_os_error() == Some(libc::EPIPE) { e } else { fed }),
-                (Ok(()), fed) => fed,
-            }
-        })
-    }
-}
-
-struct Hashing<W> {
-    out: W,
-    hasher: Hasher,
-}
-
-impl<W: Write> Hashing<W> {
-    fn new(out: W) -> Self {
-        Self { out, hasher: Hasher::new(DigestAlgorithm::Sha256) }
-    }
-
-    fn finish(self) -> (W, Digest) {
-        (self.out, self.hasher.finish())
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

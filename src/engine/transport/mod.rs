@@ -8,6 +8,7 @@
 //!
 //! Uses `registry` and `store`; used by `image`.
 
+pub mod archive;
 pub mod compress;
 pub mod copy;
 pub mod daemon;

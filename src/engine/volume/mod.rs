@@ -15,7 +15,7 @@ pub use filter::Filters;
 
 use crate::engine::config::Config;
 use crate::engine::host::atomic::{self, Durability};
-use crate::engine::host::random;
+use crate::engine::host::{random, tree};
 use crate::engine::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -206,7 +206,7 @@ impl Volumes {
 
     /// Bytes of the volume's files; a mounted one's are not ours to count.
     pub fn size(&self, volume: &Volume) -> Result<u64> {
-        if volume.is_mount() { Ok(0) } else { tree_size(&self.data(&volume.name)) }
+        if volume.is_mount() { Ok(0) } else { tree::size(&self.data(&volume.name)) }
     }
 
     /// Removes a volume with all that is in it. Whether somebody uses it is for the caller to know.
@@ -288,21 +288,6 @@ impl Volumes {
         copy(&data)?;
         fs::remove_file(&filling).map_err(|e| Error::io("unlink", &filling, e))
     }
-}
-
-fn tree_size(path: &Path) -> Result<u64> {
-    let mut size = 0;
-    for entry in fs::read_dir(path).map_err(|e| Error::io("list", path, e))? {
-        let entry = entry.map_err(|e| Error::io("list", path, e))?;
-        let about = match entry.metadata() {
-            Ok(about) => about,
-            // Somebody works in it.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(Error::io("stat", entry.path(), e)),
-        };
-        size += if about.is_dir() { tree_size(&entry.path())? } else { about.len() };
-    }
-    Ok(size)
 }
 
 /// The names in a directory, sorted; none if it is not there.
