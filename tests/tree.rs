@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["error", "digest", "spec", "config", "host"]),
     ("state", &["error", "digest", "spec", "config", "host"]),
     ("registry", &["error", "digest", "spec", "config", "host"]),
-    ("volume", &["error", "moment", "config", "host"]),
+    ("volume", &["error", "moment", "spec", "config", "host"]),
     ("network", &["error", "moment", "digest", "spec", "config", "host"]),
     ("conmon", &["error", "digest", "spec", "config", "host"]),
     ("transport", &["error", "digest", "spec", "config", "host", "store", "registry"]),

@@ -222,3 +222,33 @@ fn files_go_out_of_a_volume_and_into_one() {
         sandbox.coracle(["volume", "rm", "from", "to"]).ok();
     }
 }
+
+/// Whoever gets a container with a volume has the volume, though somebody removes what is unused all the while.
+#[test]
+fn a_volume_is_not_removed_while_a_container_takes_it() {
+    let sandbox = require!(Sandbox::user());
+    sandbox.pull("lab/busybox");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let pruning = scope.spawn(|| {
+            let mut pruned = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                sandbox.coracle(["volume", "prune", "-af"]).ok();
+                sandbox.coracle(["volume", "rm", "-f", "v"]).run();
+                pruned += 1;
+            }
+            pruned
+        });
+        for _ in 0..40 {
+            sandbox.coracle(["volume", "create", "v"]).ok();
+            sandbox
+                .coracle(["create", "--network=none", "--name", "c", "-v", "v:/d", "lab/busybox", "true"])
+                .ok();
+            sandbox.coracle(["volume", "inspect", "v"]).ok();
+            sandbox.coracle(["rm", "c"]).ok();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(pruning.join().unwrap() > 10);
+    });
+    sandbox.coracle(["volume", "rm", "-f", "v"]).ok();
+}

@@ -43,11 +43,6 @@ impl Exit {
     pub const OK: Self = Self(0);
     /// Something was reported.
     pub const FAILED: Self = Self(1);
-
-    /// The first that is not 0.
-    pub fn and(self, other: Self) -> Self {
-        if self == Self::OK { other } else { self }
-    }
 }
 
 /// Containers without a daemon: a Docker-compatible command line

@@ -126,12 +126,7 @@ impl LifeArgs {
 pub fn container_name(name: &str) -> Result<String> {
     // Docker accepts and drops the slash its own API puts before names.
     let bare = name.strip_prefix('/').unwrap_or(name);
-    let mut bytes = bare.bytes();
-    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
-    if first
-        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-        && bare.len() <= 253
-    {
+    if bare.len() <= 253 && crate::engine::spec::is_name(bare) {
         return Ok(bare.to_owned());
     }
     Err(Error::invalid(format!("invalid container name {name:?}"))

@@ -50,11 +50,9 @@ pub fn run(cx: &Context, args: PruneArgs) -> Result<Exit> {
         return Ok(Exit::OK);
     }
     let mut freed = container::prune::sweep(cx, &args.filter)?;
-    let mut exit = network::prune::sweep(cx, &args.filter)?;
+    let exit = network::prune::sweep(cx, &args.filter)?;
     if args.volumes {
-        let (bytes, volumes) = volume::prune::sweep(cx, &args.filter, false)?;
-        freed += bytes;
-        exit = exit.and(volumes);
+        freed += volume::prune::sweep(cx, &args.filter, false)?;
     }
     freed += image::prune::sweep(cx, &args.filter, args.all)?;
     cx.println(format!("Total reclaimed space: {}", human::size(freed)))?;

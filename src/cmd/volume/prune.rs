@@ -2,9 +2,9 @@
 
 use crate::cmd::format::human;
 use crate::cmd::{Context, Exit};
-use crate::engine::container::volume_users;
-use crate::engine::volume::{Filters, Volumes};
-use crate::engine::{ErrorKind, Result};
+use crate::engine::Result;
+use crate::engine::container::prune_volumes;
+use crate::engine::volume::{Filters, Volume, Volumes};
 use clap::Args;
 
 /// Remove volumes that no container has
@@ -32,9 +32,9 @@ pub fn run(cx: &Context, args: PruneArgs) -> Result<Exit> {
     if !args.force && !cx.confirmed(&warning)? {
         return Ok(Exit::OK);
     }
-    let (freed, exit) = sweep(cx, &args.filter, all)?;
+    let freed = sweep(cx, &args.filter, all)?;
     cx.println(format!("Total reclaimed space: {}", human::size(freed)))?;
-    Ok(exit)
+    Ok(Exit::OK)
 }
 
 fn parse(cx: &Context, filters: &[String]) -> Result<Filters> {
@@ -48,34 +48,12 @@ fn parse(cx: &Context, filters: &[String]) -> Result<Filters> {
 ///
 /// # Errors
 /// A filter is wrong, or our records cannot be read.
-pub fn sweep(cx: &Context, filters: &[String], all: bool) -> Result<(u64, Exit)> {
-    let engine = cx.engine()?;
-    let volumes = Volumes::open(&engine.config);
+pub fn sweep(cx: &Context, filters: &[String], all: bool) -> Result<u64> {
     let filters = parse(cx, filters)?;
-    volumes.sweep();
-    let used = volume_users(engine)?;
-    let (mut removed, mut freed) = (Vec::new(), 0);
-    let mut exit = Exit::OK;
-    for volume in volumes.list()? {
-        if used.contains_key(&volume.name) || !(all || volume.anonymous) || !filters.matches(&volume, false) {
-            continue;
-        }
-        let size = volumes.size(&volume).unwrap_or(0);
-        match volumes.remove(&volume.name) {
-            Ok(()) => {
-                removed.push(volume.name);
-                freed += size;
-            }
-            // Somebody else removed it meanwhile.
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => {
-                cx.report(&e);
-                exit = Exit::FAILED;
-            }
-        }
-    }
+    let wanted = |volume: &Volume| (all || volume.anonymous) && filters.matches(volume, false);
+    let (removed, freed) = prune_volumes(cx.engine()?, &wanted)?;
     if !removed.is_empty() {
         cx.println(format!("Deleted Volumes:\n{}\n", removed.join("\n")))?;
     }
-    Ok((freed, exit))
+    Ok(freed)
 }

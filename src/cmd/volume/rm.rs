@@ -1,11 +1,10 @@
 //! `coracle volume rm`.
 
 use crate::cmd::{Context, Exit};
-use crate::engine::container::{RemoveOptions, VolumeUser, remove, volume_users};
+use crate::engine::container::remove_volume;
 use crate::engine::volume::Volumes;
-use crate::engine::{Engine, Error, ErrorKind, Result};
+use crate::engine::{Error, ErrorKind, Result};
 use clap::Args;
-use std::collections::BTreeMap;
 
 /// Remove volumes
 ///
@@ -33,15 +32,13 @@ pub fn run(cx: &Context, args: RmArgs) -> Result<Exit> {
         return Err(Error::invalid("--force option must be specified to use the --time option"));
     }
     let engine = cx.engine()?;
-    let volumes = Volumes::open(&engine.config);
     let names = match args.all {
-        true => volumes.list()?.into_iter().map(|v| v.name).collect(),
+        true => Volumes::open(&engine.config).list()?.into_iter().map(|v| v.name).collect(),
         false => args.volumes,
     };
-    let mut users = volume_users(engine)?;
     let mut exit = Exit::OK;
     for name in &names {
-        match remove_one(engine, &volumes, name, args.time, &mut users) {
+        match remove_volume(engine, name, args.time) {
             Ok(name) => cx.println(name)?,
             Err(e) if e.kind() == ErrorKind::NotFound && args.force => {}
             Err(e) => {
@@ -51,35 +48,4 @@ pub fn run(cx: &Context, args: RmArgs) -> Result<Exit> {
         }
     }
     Ok(exit)
-}
-
-fn remove_one(
-    engine: &Engine,
-    volumes: &Volumes,
-    name: &str,
-    time: Option<i64>,
-    users: &mut BTreeMap<String, Vec<VolumeUser>>,
-) -> Result<String> {
-    let volume = volumes.resolve(name)?;
-    let mut on = users.remove(&volume.name).unwrap_or_default();
-    if let Some(seconds) = time {
-        for user in std::mem::take(&mut on) {
-            let options = RemoveOptions { force: true, timeout: Some(seconds), ..RemoveOptions::default() };
-            match remove(engine, &user.id, &options) {
-                // Meanwhile the container was removed.
-                Err(e) if e.kind() == ErrorKind::NotFound => {}
-                done => drop(done?),
-            }
-        }
-    }
-    if !on.is_empty() {
-        let names = on.iter().map(|u| u.name.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(Error::new(
-            ErrorKind::InUse,
-            format!("volume {} is in use by container {names}: volume is being used", volume.name),
-        )
-        .with_hint("remove the container first"));
-    }
-    volumes.remove(&volume.name)?;
-    Ok(volume.name)
 }

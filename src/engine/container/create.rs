@@ -162,7 +162,7 @@ fn build(
     created: jiff::Timestamp,
     host: &HostFacts,
 ) -> Result<()> {
-    volumes::make(engine, locked.id(), spec)?;
+    let volumes = volumes::make(engine, locked.id(), spec)?;
     crate::failpoint!("create.after-volumes");
     for owner in namespaces::owners(spec) {
         remove::note_user(&engine.state.lock(&owner)?, locked.id())?;
@@ -194,6 +194,7 @@ fn build(
         network,
         ..ContainerState::default()
     })?;
+    drop(volumes);
     crate::failpoint!("create.after-state");
     Ok(())
 }

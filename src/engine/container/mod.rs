@@ -63,5 +63,5 @@ pub use restart::restart;
 pub use start::{StartOptions, anticipate, start};
 pub use stop::{StopOptions, kill, stop};
 pub use volume_files::{export_volume, import_volume};
-pub use volumes::{VolumeUser, volume_users};
+pub use volumes::{VolumeUser, prune_volumes, remove_volume, volume_users};
 pub use wait::{Condition, wait};

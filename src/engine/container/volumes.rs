@@ -3,10 +3,12 @@
 //! Anonymous volumes belong to the container they were made for, and to those that took them with `--volumes-from`: the
 //! last one that goes with `-v` or `--rm` takes them along.
 
+use super::remove::RemoveOptions;
+use crate::engine::host::lock::DirLock;
 use crate::engine::host::{random, rooted};
 use crate::engine::spec::{ContainerSpec, MountKind, MountSpec, VolumeOptions};
 use crate::engine::state::is_id;
-use crate::engine::volume::{LOCAL, NewVolume, Volumes};
+use crate::engine::volume::{LOCAL, NewVolume, Retired, Volume, Volumes};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
@@ -42,6 +44,66 @@ pub fn volume_users(engine: &Engine) -> Result<BTreeMap<String, Vec<VolumeUser>>
         }
     }
     Ok(found)
+}
+
+/// Removes the volume that a name, or the beginning of one, means; returns its name. With `stop_within` the containers that
+/// have it go first, given so many seconds to stop.
+///
+/// # Errors
+/// `NotFound`; `InUse` if a container has it, running or not.
+pub fn remove_volume(engine: &Engine, name: &str, stop_within: Option<i64>) -> Result<String> {
+    let volumes = Volumes::open(&engine.config);
+    let name = volumes.resolve(name)?.name;
+    if stop_within.is_some() {
+        for user in volume_users(engine)?.remove(&name).unwrap_or_default() {
+            let options = RemoveOptions { force: true, timeout: stop_within, ..RemoveOptions::default() };
+            match super::remove(engine, &user.id, &options) {
+                // Meanwhile the container was removed.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                done => drop(done?),
+            }
+        }
+    }
+    let lock = volumes.unused()?;
+    if let Some(users) = volume_users(engine)?.remove(&name) {
+        let users = users.iter().map(|u| u.name.as_str()).collect::<Vec<_>>().join(", ");
+        let what = format!("volume {name} is in use by container {users}: volume is being used");
+        return Err(Error::new(ErrorKind::InUse, what).with_hint("remove the container first"));
+    }
+    let retired = volumes.retire(&name)?;
+    drop(lock);
+    retired.discard()?;
+    Ok(name)
+}
+
+/// Removes the volumes that no container has and that `wanted` wants; returns their names and the bytes they had.
+///
+/// # Errors
+/// Our records cannot be read, a volume cannot be removed.
+pub fn prune_volumes(engine: &Engine, wanted: &dyn Fn(&Volume) -> bool) -> Result<(Vec<String>, u64)> {
+    let volumes = Volumes::open(&engine.config);
+    volumes.sweep();
+    // Counted before the lock is taken: it takes its time.
+    let used = volume_users(engine)?;
+    let mut candidates = Vec::new();
+    for volume in volumes.list()? {
+        if !used.contains_key(&volume.name) && wanted(&volume) {
+            candidates.push((volumes.size(&volume).unwrap_or(0), volume.name));
+        }
+    }
+    let lock = volumes.unused()?;
+    let used = volume_users(engine)?;
+    let (mut removed, mut retired, mut freed) = (Vec::new(), Vec::new(), 0);
+    for (size, name) in candidates {
+        if !used.contains_key(&name) {
+            retired.push(volumes.retire(&name)?);
+            removed.push(name);
+            freed += size;
+        }
+    }
+    drop(lock);
+    retired.into_iter().try_for_each(Retired::discard)?;
+    Ok((removed, freed))
 }
 
 /// `--volumes-from`: the binds and volumes of other containers, where nothing else is mounted.
@@ -84,9 +146,14 @@ pub(super) fn name_anonymous(spec: &mut ContainerSpec) -> Result<()> {
     Ok(())
 }
 
-/// Makes the volumes that are not there yet; notes that the container shares the anonymous ones of others.
-pub(super) fn make(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<()> {
+/// Makes the volumes that are not there yet; notes that the container shares the anonymous ones of others. What is returned
+/// is to be held until the container can be seen; `None`: it has no volumes.
+pub(super) fn make(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<Option<DirLock>> {
+    if !spec.mounts.iter().any(|m| m.kind == MountKind::Volume) {
+        return Ok(None);
+    }
     let volumes = Volumes::open(&engine.config);
+    let lock = volumes.in_use()?;
     for mount in spec.mounts.iter().filter(|m| m.kind == MountKind::Volume) {
         let VolumeOptions { driver, labels, options, no_create, .. } = &mount.volume;
         if !matches!(driver.as_str(), "" | LOCAL) {
@@ -120,7 +187,7 @@ pub(super) fn make(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<()
             }
         }
     }
-    Ok(())
+    Ok(Some(lock))
 }
 
 /// The volumes that go with their container, by name.

@@ -172,13 +172,9 @@ impl<'a> Networks<'a> {
     }
 }
 
-/// What docker and podman take for a name (podman's `define.NameRegex`); it is a file's name, too.
+/// Whether a network can have this name; `.json` has to find room behind it.
 pub(super) fn valid_name(name: &str) -> bool {
-    name.bytes()
-        .enumerate()
-        .all(|(i, b)| b.is_ascii_alphanumeric() || (i > 0 && matches!(b, b'_' | b'.' | b'-')))
-        && !name.is_empty()
-        && name.len() <= 250
+    name.len() <= 250 && crate::engine::spec::is_name(name)
 }
 
 /// The files in a directory of networks; none if there is no such directory.

@@ -8,6 +8,7 @@
 mod facts;
 mod limits;
 mod mount;
+mod name;
 mod namespace;
 mod network;
 mod network_words;
@@ -21,6 +22,7 @@ pub use facts::{
 };
 pub use limits::{BlkioDevice, DeviceSpec, Resources, Rlimit};
 pub use mount::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel, VolumeOptions};
+pub use name::is_name;
 pub use namespace::{
     IdMapping, IdMappings, NamespaceMode, NamespacesSpec, UserNamespace, to_container, to_host,
 };

@@ -1,6 +1,7 @@
 //! `names/<name>`: a symbolic link to an ID, made exclusively, so that a name's uniqueness is the file system's.
 
 use super::{State, make_dirs};
+use crate::engine::spec::is_name;
 use crate::engine::{Error, ErrorKind, Result};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,9 +12,7 @@ use std::path::PathBuf;
 /// # Errors
 /// [`ErrorKind::Invalid`] for any other text.
 pub fn valid_name(name: &str) -> Result<()> {
-    let mut bytes = name.bytes();
-    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
-    if first && name.len() <= 255 && bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
+    if name.len() <= 255 && is_name(name) {
         return Ok(());
     }
     Err(Error::invalid(format!(

@@ -15,7 +15,9 @@ pub use filter::Filters;
 
 use crate::engine::config::Config;
 use crate::engine::host::atomic::{self, Durability};
+use crate::engine::host::lock::DirLock;
 use crate::engine::host::{random, tree};
+use crate::engine::spec::is_name;
 use crate::engine::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -209,18 +211,39 @@ impl Volumes {
         if volume.is_mount() { Ok(0) } else { tree::size(&self.data(&volume.name)) }
     }
 
+    /// Held by whoever gives a container a volume, from looking whether it is there until the container can be seen to
+    /// have it: nobody removes volumes meanwhile.
+    pub fn in_use(&self) -> Result<DirLock> {
+        self.lock(DirLock::shared)
+    }
+
+    /// Held by whoever removes volumes, from looking who has them: nobody takes one meanwhile.
+    pub fn unused(&self) -> Result<DirLock> {
+        self.lock(DirLock::exclusive)
+    }
+
+    fn lock(&self, take: fn(&Path) -> Result<DirLock>) -> Result<DirLock> {
+        fs::create_dir_all(&self.root).map_err(|e| Error::io("mkdir", &self.root, e))?;
+        take(&self.root)
+    }
+
     /// Removes a volume with all that is in it. Whether somebody uses it is for the caller to know.
     pub fn remove(&self, name: &str) -> Result<()> {
+        self.retire(name)?.discard()
+    }
+
+    /// Takes a volume out of sight: from here on there is none of that name. What was in it is still to be removed, which
+    /// takes its time.
+    pub fn retire(&self, name: &str) -> Result<Retired> {
         check_name(name)?;
         self.force_release(name)?;
         let gone = self.root.join(format!("{UNFINISHED}{}", hex::encode(random::bytes::<8>()?)));
         match fs::rename(self.dir(name), &gone) {
             Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Retired(None)),
             Err(e) => return Err(Error::io("rename", self.dir(name), e)),
         }
-        // The container's processes wrote into it: it is walked without following links.
-        fs::remove_dir_all(&gone).map_err(|e| Error::io("remove", &gone, e))
+        Ok(Retired(Some(gone)))
     }
 
     /// Removes what an interrupted create or remove left more than an hour ago.
@@ -298,6 +321,19 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
+/// What was in a volume that is none any more.
+#[must_use]
+#[derive(Debug)]
+pub struct Retired(Option<PathBuf>);
+
+impl Retired {
+    /// Removes it. The container's processes wrote into it: it is walked without following links.
+    pub fn discard(self) -> Result<()> {
+        let Some(gone) = self.0 else { return Ok(()) };
+        fs::remove_dir_all(&gone).map_err(|e| Error::io("remove", &gone, e))
+    }
+}
+
 impl Volume {
     /// Whether it is a mount of something else.
     pub fn is_mount(&self) -> bool {
@@ -309,11 +345,7 @@ impl Volume {
 ///
 /// `Invalid` for anything but letters, digits, `_`, `.` and `-` after a first letter or digit.
 pub fn check_name(name: &str) -> Result<()> {
-    let mut bytes = name.bytes();
-    let good = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-        && name.len() <= 255;
-    if good {
+    if name.len() <= 255 && is_name(name) {
         return Ok(());
     }
     Err(Error::invalid(format!(
