@@ -48,6 +48,51 @@ fn containers_find_each_other_by_name_alias_and_id() {
     }
 }
 
+/// A bridge without a MAC address of its own has that of a container, until this one goes.
+#[test]
+fn the_host_is_reached_whoever_comes_and_goes() {
+    for (lan, sandbox, before) in require!(hosts()) {
+        sandbox.coracle(["network", "create", "app"]).ok();
+        sandbox
+            .coracle(["run", "-d", "--name", "stays", "--network", "app", "lab/busybox", "sleep", "600"])
+            .ok();
+        let server = ["exec", "stays", "sh", "-c", "nslookup stays >/dev/null; sed 1d /proc/net/arp"];
+        let known = sandbox.coracle(server).ok().text().to_owned();
+        for _ in 0..5 {
+            sandbox.coracle(["run", "--rm", "--network", "app", "lab/busybox", "true"]).ok();
+            sandbox.coracle(server).ok().stdout_is(&known);
+        }
+        sandbox.coracle(["rm", "-f", "-t", "0", "stays"]).ok();
+        sandbox.coracle(["network", "rm", "app"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
+#[test]
+fn a_renamed_container_is_found_by_its_new_name_at_once() {
+    for (lan, sandbox, before) in require!(hosts()) {
+        sandbox.coracle(["network", "create", "app"]).ok();
+        serve(&sandbox, "blue", &["--network", "app", "--network-alias", "web"], "found");
+        sandbox
+            .coracle(["run", "-d", "--name", "client", "--network", "app", "lab/busybox", "sleep", "600"])
+            .ok();
+        sandbox.coracle(["rename", "blue", "green"]).ok();
+        for name in ["green", "web"] {
+            let ask = ["exec", "client", "wget", "-qO-", &format!("http://{name}/")];
+            sandbox.coracle(ask).ok().stdout_is("found");
+        }
+        assert_ne!(sandbox.coracle(["exec", "client", "nslookup", "blue"]).run().exit_code(), 0);
+        let hosts = sandbox.coracle(["exec", "green", "cat", "/etc/hosts"]).ok();
+        assert!(hosts.text().contains("green") && !hosts.text().contains("blue"), "{hosts}");
+        // It leaves as whole as it would have under its first name.
+        sandbox.coracle(["restart", "-t", "0", "green"]).ok();
+        assert_eq!(eventually(&sandbox, "client", "wget -qO- http://green/"), "found");
+        sandbox.coracle(["rm", "-f", "-t", "0", "green", "client"]).ok();
+        sandbox.coracle(["network", "rm", "app"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
 #[test]
 fn networks_are_joined_and_left_while_a_container_runs() {
     for (lan, sandbox, before) in require!(hosts()) {

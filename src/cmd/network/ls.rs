@@ -84,12 +84,7 @@ const LISTING: Listing<Row> = Listing {
         column("IPv4", "IPV4", |r| inspect::has(&r.network, false).to_string().into(), Json::Same),
         column("IPv6", "IPV6", |r| inspect::has(&r.network, true).to_string().into(), Json::Same),
         column("Internal", "INTERNAL", |r| r.network.internal.to_string().into(), Json::Same),
-        column(
-            "Labels",
-            "LABELS",
-            |r| labels(&r.network.labels),
-            Json::As(|r| Value::string_map(&r.network.labels)),
-        ),
+        column("Labels", "LABELS", |r| labels(&r.network.labels), Json::Same),
         column("CreatedAt", "CREATED AT", |r| human::timestamp(r.network.created).into(), Json::Same),
         column("Created", "CREATED", |r| Value::Time(r.network.created), Json::Skip),
         column(

@@ -335,10 +335,26 @@ pub fn reload(engine: &Engine, id: &str) -> Result<()> {
             return Err(Error::new(ErrorKind::InUse, format!("container {} is not running", record.name())));
         }
         let mut connection = connection(engine, record)?;
+        // A killed `rename` may not have come as far as this.
+        record.name().clone_into(&mut connection.name);
         let made = with_site(engine, |site| connection.reload(site, &engine.state.run_dir(id)))?;
         record.state.network.endpoints.extend(made);
         refresh(engine, locked, record)
     })
+}
+
+/// The container of `record` has another name now: while it runs, it is known by it on its networks and in its own /etc/hosts.
+pub(super) fn renamed(engine: &Engine, locked: &Locked, record: &mut Record) -> Result<()> {
+    if record.state.status.is_live() && way(record.spec()?).is_some() {
+        let name = record.name().to_owned();
+        let endpoints = &record.state.network.endpoints;
+        let mut connection = connection(engine, record)?;
+        with_site(engine, |site| {
+            connection.rename(site, &engine.state.run_dir(&record.id), &name, endpoints)
+        })?;
+        refresh(engine, locked, record)?;
+    }
+    Ok(())
 }
 
 fn change(engine: &Engine, id: &str, act: impl FnOnce(&Locked, &mut Record) -> Result<()>) -> Result<()> {

@@ -2,8 +2,8 @@
 
 use crate::engine::{Engine, Error, ErrorKind, Result};
 
-/// Gives the container `id` another name; running or not. Its host name stays what it is, and on its networks it is known
-/// by the new name from its next start on.
+/// Gives the container `id` another name; running or not. Its host name stays what it is; on its networks it is known by
+/// the new name at once, and no longer by the old one.
 ///
 /// The new name is claimed first, then recorded, then the old one given up: a crash in between leaves a name too many,
 /// which whoever wants it takes over.
@@ -12,7 +12,7 @@ use crate::engine::{Engine, Error, ErrorKind, Result};
 /// `Conflict` if the name is taken, `Invalid` if it cannot be one.
 pub fn rename(engine: &Engine, id: &str, name: &str) -> Result<()> {
     let locked = engine.state.lock(id)?;
-    let record = super::settle::settle(engine, &locked)?.ok_or_else(|| super::stop::gone(id))?;
+    let mut record = super::settle::settle(engine, &locked)?.ok_or_else(|| super::stop::gone(id))?;
     if record.name() == name {
         return Err(Error::invalid("Renaming a container with the same name as its current name"));
     }
@@ -24,8 +24,9 @@ pub fn rename(engine: &Engine, id: &str, name: &str) -> Result<()> {
         other => other?,
     }
     crate::failpoint!("rename.name-given-up");
+    record.state.head.name = name.to_owned();
     if record.spec()?.image.rootfs.is_none() {
         engine.store.set_container_names(id, &[name.to_owned()])?;
     }
-    Ok(())
+    super::network::renamed(engine, &locked, &mut record)
 }

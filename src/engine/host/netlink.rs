@@ -91,11 +91,29 @@ impl Netlink {
 
     /// The index of what an interface is the other end of, or on top of, in the namespace that has it; `None`: of nothing.
     pub fn peer(&mut self, interface: u32) -> Result<Option<u32>> {
+        let link = self.attribute_of(interface, libc::IFLA_LINK)?;
+        let index = link.and_then(|bytes| Some(u32::from_ne_bytes(bytes.try_into().ok()?)));
+        Ok(index.filter(|index| *index > 0))
+    }
+
+    /// A bridge keeps the MAC address it has. One that it was not given it takes from its ports, the lowest of theirs
+    /// (net/bridge/br_stp_if.c), and who knows it by its old one does not reach it for a while.
+    pub fn keep_mac(&mut self, bridge: u32) -> Result<()> {
+        let Some(mac) = self.attribute_of(bridge, libc::IFLA_ADDRESS)? else { return Ok(()) };
+        let mut message = Message::new(libc::RTM_SETLINK, 0);
+        message.link(bridge).attribute(libc::IFLA_ADDRESS, &mac);
+        self.request(message, "give a bridge its MAC address")
+    }
+
+    /// What the kernel says of an interface under one of the names IFLA_…
+    fn attribute_of(&mut self, interface: u32, wanted: u16) -> Result<Option<Vec<u8>>> {
         let mut message = Message::new(libc::RTM_GETLINK, 0);
-        message.bytes(&[0; 4]).number(interface).number(0).number(0);
-        let mut peer = None;
-        self.exchange(message, "look at an interface", |reply| peer = link_of(reply).or(peer))?;
-        Ok(peer)
+        message.link(interface);
+        let mut found = None;
+        self.exchange(message, "look at an interface", |reply| {
+            found = attribute(reply, wanted).map(<[u8]>::to_vec).or(found.take());
+        })?;
+        Ok(found)
     }
 
     /// Makes an interface a port of its bridge that forwards nothing to other such ports and nothing from them.
@@ -224,14 +242,14 @@ fn answer(bytes: &[u8], sequence: u32) -> Option<i32> {
     wanted.then(|| number(HEADER).map(i32::wrapping_neg))?
 }
 
-/// `IFLA_LINK` of an RTM_NEWLINK message: after nlmsghdr and struct ifinfomsg, of 16 bytes each, come attributes.
-fn link_of(bytes: &[u8]) -> Option<u32> {
+/// An attribute of an RTM_NEWLINK message: they come after nlmsghdr and struct ifinfomsg, of 16 bytes each.
+fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     let mut rest = bytes.get(2 * HEADER..)?;
     while rest.len() >= 4 {
         let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
         let value = rest.get(4..length)?;
-        if u16::from_ne_bytes([rest[2], rest[3]]) == libc::IFLA_LINK {
-            return Some(u32::from_ne_bytes(value.try_into().ok()?)).filter(|index| *index > 0);
+        if u16::from_ne_bytes([rest[2], rest[3]]) == wanted {
+            return Some(value);
         }
         rest = rest.get(length.next_multiple_of(4)..)?;
     }
@@ -279,6 +297,11 @@ impl Message {
 
     fn number(&mut self, number: u32) -> &mut Self {
         self.bytes(&number.to_ne_bytes())
+    }
+
+    /// struct ifinfomsg.
+    fn link(&mut self, interface: u32) -> &mut Self {
+        self.bytes(&[0; 4]).number(interface).number(0).number(0)
     }
 
     /// struct fib_rule_hdr, and the table as an attribute, for a byte does not hold ours.
@@ -398,6 +421,30 @@ mod tests {
         }
         let shown = shown.unwrap();
         assert!(shown.contains("isolated on"), "{shown}");
+    }
+
+    #[test]
+    fn a_bridge_keeps_its_address() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ns");
+        netns::create(&path).unwrap();
+        let seen = netns::within(&path, || {
+            ip("link add br0 type bridge");
+            ip("link add v0 address 02:00:00:00:00:09 master br0 type veth peer name e0");
+            let before = ip("-br link show br0");
+            assert!(before.contains("02:00:00:00:00:09"), "{before}");
+            Netlink::open()?.keep_mac(index("br0").unwrap())?;
+            // A lower one comes, and the one it was taken from goes.
+            ip("link add v1 address 02:00:00:00:00:01 master br0 type veth peer name e1");
+            ip("link del v0");
+            Ok((before, ip("-br link show br0")))
+        });
+        netns::remove(&path).unwrap();
+        let (before, after) = seen.unwrap();
+        assert_eq!(before, after);
     }
 
     /// Namespaces are for root; what ip(8) says of ours is the judge.

@@ -170,18 +170,46 @@ impl Netavark {
     /// the next one will be told anyway. The file's first line is the network's own addresses, then the servers
     /// (aardvark-dns's `config/mod.rs`, the same from 1.0 to 1.14). Called with the lock held.
     pub fn ask_elsewhere(&self, network: &str, servers: &[IpAddr]) -> Result<()> {
-        let dir = self.dir.join("aardvark-dns");
-        let path = dir.join(network);
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        let servers = if servers.is_empty() { String::new() } else { format!(" {}", servers.join(",")) };
+        self.edit(network, |text| {
+            let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+            let own = first.split(' ').next().unwrap_or_default();
+            format!("{own}{servers}\n{rest}")
+        })?;
+        self.reread()
+    }
+
+    /// Has the aardvark-dns that runs call the container `id` `new` on a network from now on, as it called it `old`. Behind the
+    /// first line of the file stands one for each container: ID, IPv4 and IPv6 addresses, names, servers, of which the name
+    /// comes before the aliases. [`Netavark::reread`] is to follow. Called with the lock held.
+    pub fn rename(&self, network: &str, id: &str, old: &str, new: &str) -> Result<()> {
+        self.edit(network, |text| {
+            let line = |line: &str| match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
+                [this, v4, v6, names] if this == id => match names.strip_prefix(old) {
+                    Some(rest) if rest.is_empty() || rest.starts_with([',', ' ']) => {
+                        format!("{this} {v4} {v6} {new}{rest}\n")
+                    }
+                    _ => format!("{line}\n"),
+                },
+                _ => format!("{line}\n"),
+            };
+            text.lines().map(line).collect()
+        })
+    }
+
+    fn edit(&self, network: &str, change: impl FnOnce(&str) -> String) -> Result<()> {
+        let path = self.dir.join("aardvark-dns").join(network);
         let text = match fs::read_to_string(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             other => other.map_err(|e| Error::io("read", &path, e))?,
         };
-        let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-        let own = first.split(' ').next().unwrap_or_default();
-        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-        let servers = if servers.is_empty() { String::new() } else { format!(" {}", servers.join(",")) };
         // In its place: every file of the directory is a network to aardvark-dns.
-        fs::write(&path, format!("{own}{servers}\n{rest}")).map_err(|e| Error::io("write", &path, e))?;
+        fs::write(&path, change(&text)).map_err(|e| Error::io("write", &path, e))
+    }
+
+    /// Has the aardvark-dns that runs read its files.
+    pub fn reread(&self) -> Result<()> {
         if let Some((pid, start)) = self.name_server()
             && let Some(fd) = PidFd::open(pid, start)?
         {
@@ -370,6 +398,28 @@ mod tests {
         // macvlan without DNS: some fields are null.
         let parsed: Status = serde_json::from_str(r#"{"interfaces":null,"dns_server_ips":null}"#).unwrap();
         assert_eq!(endpoint(parsed), Endpoint::default());
+    }
+
+    #[test]
+    fn a_name_is_changed_where_it_is_the_containers() {
+        let dir = tempfile::tempdir().unwrap();
+        let netavark = Netavark {
+            program: PathBuf::new(),
+            aardvark: None,
+            dir: dir.path().to_owned(),
+            rootless: false,
+            env: Vec::new(),
+        };
+        fs::create_dir(dir.path().join("aardvark-dns")).unwrap();
+        let path = dir.path().join("aardvark-dns/app");
+        let before = "10.89.0.1 1.1.1.1\na1 10.89.0.2  web,a1\nb2 10.89.0.3 fd00::3 web,webs,b2 9.9.9.9\nc3 10.89.0.4  webs\n";
+        fs::write(&path, before).unwrap();
+        netavark.rename("app", "b2", "web", "shop").unwrap();
+        netavark.rename("app", "c3", "web", "shop").unwrap();
+        netavark.rename("app", "d4", "web", "shop").unwrap();
+        netavark.rename("none", "b2", "web", "shop").unwrap();
+        let after = before.replace("fd00::3 web,", "fd00::3 shop,");
+        assert_eq!(fs::read_to_string(&path).unwrap(), after);
     }
 
     #[test]

@@ -22,9 +22,11 @@ impl Connection {
         let client = self.client(site, members);
         let setup = || {
             let mut made = program.setup(&self.netns, &client).context("set up the network")?;
+            crate::failpoint!("network.after-netavark");
+            keep_macs(members)?;
             self.add_link_local(members, &mut made)?;
             self.separate(site, members, &made)?;
-            self.wait_for_names(site, members, &made);
+            self.wait_for_name(site, &self.short_id(), members, &made);
             Ok(made)
         };
         let _lock = lock(site.config)?;
@@ -133,17 +135,49 @@ impl Connection {
         firewall::separate(site.config, &self.id, &member.network.network_interface, ports, on)
     }
 
-    /// A container is let go when its name is known, by which time those of its neighbours are, too.
-    fn wait_for_names(&self, site: &Site<'_>, members: &[Member], made: &BTreeMap<String, Endpoint>) {
+    /// A container is let go when its `name` is known, by which time those of its neighbours are, too.
+    fn wait_for_name(
+        &self,
+        site: &Site<'_>,
+        name: &str,
+        members: &[Member],
+        made: &BTreeMap<String, Endpoint>,
+    ) {
         let port = site.config.containers.network.dns_bind_port.unwrap_or(53);
         for member in members.iter().filter(|m| !m.addresses.is_empty()) {
             let server = made.get(&member.network.name).and_then(|e| e.name_servers.first().copied());
             let Some(server) = server else { continue };
             let v6 = member.addresses.iter().all(|a| a.addr().is_ipv6());
-            if !dns::wait_for(server, port, &self.short_id(), v6) {
+            if !dns::wait_for(server, port, name, v6) {
                 tracing::debug!("aardvark-dns does not answer on network {}", member.network.name);
             }
         }
+    }
+
+    /// Tells the name server of the container's new name; `endpoints`: where it is to be asked.
+    pub(super) fn announce(
+        &self,
+        site: &Site<'_>,
+        old: &str,
+        endpoints: &BTreeMap<String, Endpoint>,
+    ) -> Result<()> {
+        let named: Vec<Member> = self.members.iter().filter(|m| m.network.dns_enabled).cloned().collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let program = Netavark::find(site.config)?;
+        let tell = || {
+            let mut networks = named.iter().map(|m| m.network.name.as_str());
+            networks.try_for_each(|network| program.rename(network, &self.id, old, &self.name))?;
+            program.reread()?;
+            self.wait_for_name(site, &self.name, &named, endpoints);
+            Ok(())
+        };
+        let _lock = lock(site.config)?;
+        if !site.config.rootless() {
+            return tell();
+        }
+        Shared::existing(self.dir()).map_or(Ok(()), |shared| shared.run(tell))
     }
 
     /// An ordinary user's ports lead into the namespace of the bridges by pasta, and straight to the container.
@@ -166,6 +200,17 @@ impl Connection {
             dns: &self.dns,
         }
     }
+}
+
+/// netavark before 1.6 lets a bridge take its MAC address from whatever containers are there: whenever one goes, the others
+/// may lose the host, its name server with it, until they ask again who has its address.
+fn keep_macs(members: &[Member]) -> Result<()> {
+    for network in members.iter().map(|m| &m.network).filter(|n| n.driver == "bridge") {
+        if let Some(bridge) = netlink::index(&network.network_interface) {
+            Netlink::open()?.keep_mac(bridge)?;
+        }
+    }
+    Ok(())
 }
 
 /// Tells the name server that runs what [`super::super::Networks::update_dns`] changed.

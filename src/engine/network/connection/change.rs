@@ -57,6 +57,20 @@ impl Connection {
         left.map(|()| true)
     }
 
+    /// The container that runs has the name `name` from now on, on its networks as well; `endpoints` is what these gave.
+    pub fn rename(
+        &mut self,
+        site: &Site<'_>,
+        run_dir: &Path,
+        name: &str,
+        endpoints: &BTreeMap<String, Endpoint>,
+    ) -> Result<()> {
+        let old = std::mem::replace(&mut self.name, name.to_owned());
+        self.save(run_dir)?;
+        crate::failpoint!("network.renamed");
+        self.announce(site, &old, endpoints)
+    }
+
     /// After a change of networks: published ports lead to the addresses there are now.
     fn retarget(&self, site: &Site<'_>, run_dir: &Path) -> Result<()> {
         if self.ports.is_empty() {
