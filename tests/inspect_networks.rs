@@ -91,8 +91,7 @@ const DOCKER_NETWORK: &[Difference] = &[
 const PODMAN_LS: &[Difference] =
     &[("*.created", Own, MOMENT), ("*.id", Own, ID), ("*.network_interface", Own, CHOSEN)];
 
-const DOCKER_LS: &[Difference] =
-    &[("ID", Own, ID), ("CreatedAt", Own, MOMENT), ("Labels", Own, "a map in JSON, as podman's")];
+const DOCKER_LS: &[Difference] = &[("ID", Own, ID), ("CreatedAt", Own, MOMENT)];
 
 /// Of a container, what networks have to do with.
 fn of_networks(inspected: &Value) -> Value {

@@ -68,6 +68,36 @@ fn the_host_is_reached_whoever_comes_and_goes() {
     }
 }
 
+/// After it there is another host, without interfaces, rules and processes of before; addresses that were asked for are those of
+/// before, others are free.
+#[test]
+fn networks_are_there_again_after_a_reboot() {
+    for (lan, mut sandbox, _) in require!(hosts()) {
+        sandbox.coracle(["network", "create", "--subnet", "10.77.9.0/24", "app"]).ok();
+        let flags = ["--network", "app", "--ip", "10.77.9.9", "-p", "8080:80"];
+        serve(&sandbox, "web", &flags, "here");
+        sandbox
+            .coracle(["run", "-d", "--name", "other", "--network", "app", "lab/busybox", "sleep", "600"])
+            .ok();
+        sandbox.reboot();
+        drop(lan);
+        let lan = require!(Lan::new());
+        sandbox.move_to(&lan.host);
+        let before = lan.host.state();
+        sandbox.coracle(["ps", "-q"]).ok().stdout_is("");
+        let leases = sandbox.run_root().join("coracle/network/leases");
+        assert!(!leases.exists() || std::fs::read_dir(leases).unwrap().next().is_none());
+        sandbox.coracle(["start", "web", "other"]).ok();
+        assert_eq!(get(&lan.client, &format!("http://{}:8080/", lan.host.ipv4)), "here");
+        assert_eq!(eventually(&sandbox, "other", "wget -qO- http://web/"), "here");
+        let shown = sandbox.coracle(["inspect", "--format", "{{.NetworkSettings.IPAddress}}", "web"]).ok();
+        shown.stdout_is("10.77.9.9");
+        sandbox.coracle(["rm", "-f", "-t", "0", "web", "other"]).ok();
+        sandbox.coracle(["network", "rm", "app"]).ok();
+        assert_eq!(lan.host.state(), before);
+    }
+}
+
 #[test]
 fn a_renamed_container_is_found_by_its_new_name_at_once() {
     for (lan, sandbox, before) in require!(hosts()) {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,9 +12,7 @@ use super::{Sandbox, store};
 
 /// Everything that is in the way of an empty sandbox, apart from images, which stay.
 pub fn find(sandbox: &Sandbox) -> Vec<String> {
-    let base = sandbox.path("");
-    let base = base.as_os_str().as_bytes().strip_suffix(b"/").unwrap_or(base.as_os_str().as_bytes());
-    let base = String::from_utf8(base.to_vec()).unwrap();
+    let base = base(sandbox);
     let pauses = pause_processes(sandbox);
     let mut found = Vec::new();
     for (pid, what) in processes(&base, &pauses) {
@@ -68,8 +65,8 @@ pub fn clean_up(sandbox: &Sandbox) -> Vec<String> {
 
 /// Ends and removes everything, leak or not.
 fn sweep(sandbox: &Sandbox) {
-    let base = sandbox.path("work").parent().unwrap().to_path_buf();
-    let text = base.to_string_lossy().into_owned();
+    let text = base(sandbox);
+    let base = Path::new(&text);
     let pauses = pause_processes(sandbox);
     let end = |pid: i32| {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -83,13 +80,11 @@ fn sweep(sandbox: &Sandbox) {
             unshare.args([sandbox.graph_root(), sandbox.path("tmp"), sandbox.path("home")]).cwd("/").run();
     }
     pause_processes(sandbox).into_iter().chain(pauses).for_each(end);
-    let mut mounted = all_mounts(&text, "self");
-    mounted.reverse();
-    for path in mounted {
-        let _ = nix::mount::umount2(Path::new(&path), nix::mount::MntFlags::MNT_DETACH);
+    for path in all_mounts(sandbox).iter().rev() {
+        let _ = nix::mount::umount2(Path::new(path), nix::mount::MntFlags::MNT_DETACH);
     }
     for _ in 0..20 {
-        if fs::remove_dir_all(&base).is_ok() || !base.exists() {
+        if fs::remove_dir_all(base).is_ok() || !base.exists() {
             return;
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -115,6 +110,26 @@ fn pause_processes(sandbox: &Sandbox) -> BTreeSet<i32> {
         }
     }
     found
+}
+
+/// All processes of a sandbox, those that keep namespaces included.
+pub fn everybody(sandbox: &Sandbox) -> Vec<i32> {
+    let pauses = pause_processes(sandbox);
+    let others = processes(&base(sandbox), &pauses).into_iter().map(|(pid, _)| pid);
+    others.chain(pauses.iter().copied().filter(|pid| is_running(*pid))).collect()
+}
+
+/// All mount points below a sandbox, in the order they were made.
+pub fn all_mounts(sandbox: &Sandbox) -> Vec<String> {
+    mounts_below(&base(sandbox), "self")
+}
+
+fn base(sandbox: &Sandbox) -> String {
+    sandbox.path("").to_string_lossy().trim_end_matches('/').to_owned()
+}
+
+fn is_running(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 /// Processes that name this directory in their arguments, that run a program in it, or that live in a mount namespace
@@ -166,10 +181,10 @@ fn root_mount(table: &str) -> String {
 /// network namespaces that podman keeps.
 fn mounts(base: &str, process: &str) -> Vec<String> {
     let kept = [format!("{base}/root/overlay"), format!("{base}/xdg/netns")];
-    all_mounts(base, process).into_iter().filter(|path| !kept.contains(path)).collect()
+    mounts_below(base, process).into_iter().filter(|path| !kept.contains(path)).collect()
 }
 
-fn all_mounts(base: &str, process: &str) -> Vec<String> {
+fn mounts_below(base: &str, process: &str) -> Vec<String> {
     let table = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap_or_default();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
     points.filter(|path| path.starts_with(base)).map(ToOwned::to_owned).collect()

@@ -22,6 +22,7 @@ mod lan;
 mod leaks;
 mod oracle;
 mod pty;
+mod reboot;
 mod registry;
 mod sandbox;
 pub mod store;
