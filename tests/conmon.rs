@@ -89,6 +89,10 @@ impl Drop for Bundle {
     }
 }
 
+fn create(launch: &Launch<'_>) -> coracle::engine::Result<conmon::Launched> {
+    conmon::stand_by(launch)?.go(None)
+}
+
 /// All output until the end, with `input` given to stdin meanwhile.
 fn talk(socket: &AttachSocket, input: &[u8]) -> (Vec<u8>, Vec<u8>) {
     use rustix::event::{PollFd, PollFlags, poll};
@@ -120,7 +124,7 @@ fn a_container_lives_and_leaves_its_code() {
     let log = bundle.dir.path().join("log");
     let before = Instant::now();
     let launch = Launch { log: LogTarget::File { path: &log, max_size: None }, ..bundle.launch() };
-    let mut launched = conmon::launch(&launch).unwrap();
+    let mut launched = create(&launch).unwrap();
     let created = before.elapsed();
     let socket = AttachSocket::connect(&bundle.run_dir).unwrap();
     bundle.runtime.start("abcdef0123456789", launched.pid, false).unwrap();
@@ -141,7 +145,7 @@ fn a_container_lives_and_leaves_its_code() {
 #[test]
 fn ten_megabytes_go_through_unchanged() {
     let Some(bundle) = bundle(&["cat"], false) else { return };
-    let launched = conmon::launch(&Launch { stdin: true, ..bundle.launch() }).unwrap();
+    let launched = create(&Launch { stdin: true, ..bundle.launch() }).unwrap();
     let socket = AttachSocket::connect(&bundle.run_dir).unwrap();
     bundle.runtime.start("abcdef0123456789", launched.pid, false).unwrap();
     let input: Vec<u8> = (0..10_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
@@ -153,7 +157,7 @@ fn ten_megabytes_go_through_unchanged() {
 #[test]
 fn a_terminal_has_the_size_it_was_given_before_the_start() {
     let Some(bundle) = bundle(&["stty", "size"], true) else { return };
-    let launched = conmon::launch(&Launch { terminal: true, ..bundle.launch() }).unwrap();
+    let launched = create(&Launch { terminal: true, ..bundle.launch() }).unwrap();
     let socket = AttachSocket::connect(&bundle.run_dir).unwrap();
     conmon::resize(&bundle.run_dir, 33, 101).unwrap();
     // conmon reads the FIFO in its own time
@@ -172,7 +176,7 @@ fn a_command_that_is_not_there_and_one_that_cannot_run() {
         ("/bin", ErrorKind::CommandNotExecutable),
     ] {
         let Some(bundle) = bundle(&[command], false) else { return };
-        let e = match conmon::launch(&bundle.launch()) {
+        let e = match create(&bundle.launch()) {
             Err(e) => e,
             Ok(launched) => {
                 bundle.runtime.start("abcdef0123456789", launched.pid, false).unwrap();
@@ -189,7 +193,19 @@ fn a_conmon_that_cannot_start_says_why() {
     let Some(bundle) = bundle(&["true"], false) else { return };
     let log = bundle.dir.path().join("no/such/dir/log");
     let launch = Launch { log: LogTarget::File { path: &log, max_size: None }, ..bundle.launch() };
-    let e = conmon::launch(&launch).unwrap_err();
+    let e = create(&launch).unwrap_err();
     println!("{e}");
     assert!(e.to_string().contains("log file"), "{e}");
+}
+
+/// What goes wrong before the bundle is finished ends it, before it has the runtime do anything.
+#[test]
+fn a_conmon_that_is_not_told_to_go_does_nothing() {
+    let Some(bundle) = bundle(&["true"], false) else { return };
+    drop(conmon::stand_by(&bundle.launch()).unwrap());
+    assert!(!bundle.run_dir.pidfile().exists());
+    assert!(bundle.runtime.state("abcdef0123456789").unwrap().is_none());
+    // The next one starts as if there had been none.
+    let launched = create(&bundle.launch()).unwrap();
+    bundle.runtime.start("abcdef0123456789", launched.pid, false).unwrap();
 }

@@ -130,7 +130,7 @@ mod tests {
             log: LogTarget::File { path: Path::new("/var/log/c"), max_size: Some(10) },
             cgroup_manager: CgroupManager::Disabled,
             exit_command: vec!["/bin/us".into(), "container".into(), "cleanup".into(), "abc".into()],
-            preserved: Preserved::default(),
+            preserved: &Preserved::default(),
             timeout: 7,
             ..Launch::new(Path::new("/usr/bin/conmon"), &runtime, &run_dir, Path::new("/run/exits"))
         };

@@ -1,4 +1,4 @@
-//! Starts conmon for a container: from the finished bundle to a created container.
+//! Starts conmon for a container: it is got ready beside the bundle, and has the runtime create the container once that is finished.
 
 use super::{RunDir, Runtime, arguments, runtime_error, sync};
 use crate::engine::config::Config;
@@ -9,7 +9,7 @@ use crate::engine::spec::CgroupManager;
 use crate::engine::{Context, Error, ErrorKind, Result};
 use std::ffi::OsString;
 use std::io::{Read, Seek};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Where conmon writes what the container says.
@@ -88,7 +88,7 @@ pub struct Launch<'a> {
     pub id: &'a str,
     /// The container's name, for the journal.
     pub name: &'a str,
-    /// The bundle; `config.json` is there already.
+    /// The bundle; `config.json` may still be missing.
     pub run_dir: &'a RunDir,
     /// Where the exit file is going to be, named by the ID; see [`super::ExitFile`].
     pub exit_dir: &'a Path,
@@ -106,8 +106,6 @@ pub struct Launch<'a> {
     pub exit_command: Vec<OsString>,
     /// Who makes the cgroup.
     pub cgroup_manager: CgroupManager,
-    /// The scope of systemd that conmon is moved to; `None`: it stays where this process is.
-    pub scope: Option<ConmonScope>,
     /// chroot instead of pivot_root (containers.conf `no_pivot_root`).
     pub no_pivot: bool,
     /// No session keyring of its own (containers.conf `keyring = false`).
@@ -115,7 +113,7 @@ pub struct Launch<'a> {
     /// The host's notification socket, for `--sdnotify container`.
     pub sdnotify_socket: Option<&'a Path>,
     /// `--preserve-fds`.
-    pub preserved: Preserved,
+    pub preserved: &'a Preserved,
     /// conmon's log level; it says little and nobody listens.
     pub log_level: &'a str,
     /// With [`LogTarget::Passthrough`]: stdin, stdout, stderr.
@@ -139,11 +137,10 @@ impl<'a> Launch<'a> {
             timeout: 0,
             exit_command: Vec::new(),
             cgroup_manager: CgroupManager::default(),
-            scope: None,
             no_pivot: false,
             no_new_keyring: false,
             sdnotify_socket: None,
-            preserved: Preserved::default(),
+            preserved: const { &Preserved(Vec::new()) },
             log_level: "error",
             stdio: None,
         }
@@ -237,25 +234,42 @@ pub fn environment(config: &Config) -> Vec<(String, String)> {
     env
 }
 
-/// Starts conmon and waits until the runtime has created the container, or has said why it could not
-/// ([`ErrorKind::CommandNotFound`], [`ErrorKind::CommandNotExecutable`] or [`ErrorKind::Runtime`]).
+/// A conmon that has been started and waits for a finished bundle. Dropped, it ends without having done anything.
 ///
-/// conmon leads a session of its own: no signal of our terminal reaches it or the container. When this fails, conmon has
-/// ended; what the runtime left behind is for [`Runtime::delete`].
-pub fn launch(launch: &Launch<'_>) -> Result<Launched> {
+/// When this process is killed it goes on as if it had been told to: so `config.json` is to be written last, without which
+/// no runtime creates anything.
+#[derive(Debug)]
+pub struct Standby {
+    id: String,
+    /// The runtime's name.
+    runtime: String,
+    conmon: Option<Child>,
+    sync: OwnedFd,
+    go: OwnedFd,
+    complaints: std::fs::File,
+}
+
+/// Starts conmon, which waits for [`Standby::go`] (its `_OCI_STARTPIPE`, `src/conmon.c`): what it and its libraries need to get
+/// ready is done meanwhile.
+///
+/// conmon leads a session of its own: no signal of our terminal reaches it or the container.
+pub fn stand_by(launch: &Launch<'_>) -> Result<Standby> {
     if let LogTarget::File { path, .. } = &launch.log
         && path.to_string_lossy().contains(':')
     {
         return Err(Error::invalid(format!("log path {} holds a colon", path.display())));
     }
-    let (reader, writer) = sync::pipe()?;
-    let mut complaints = sync::scratch()?;
+    let (sync, writer) = sync::pipe()?;
+    let (start, go) = sync::pipe()?;
+    let complaints = sync::scratch()?;
     let (spawn, next) = launch.preserved.give(Spawn::new(launch.conmon));
     let mut spawn = spawn
         .args(arguments::create(launch))
         .envs(launch.runtime.env.iter().map(|(n, v)| (n, v)))
         .env("_OCI_SYNCPIPE", next.to_string())
         .fd(writer.as_fd(), next)
+        .env("_OCI_STARTPIPE", (next + 1).to_string())
+        .fd(start.as_fd(), next + 1)
         .directory(launch.run_dir.path())
         .new_session();
     if let Some(stdio) = launch.stdio.filter(|_| launch.log == LogTarget::Passthrough) {
@@ -265,34 +279,56 @@ pub fn launch(launch: &Launch<'_>) -> Result<Launched> {
     } else {
         spawn = spawn.fd(complaints.as_fd(), 2);
     }
-    tracing::debug!(fd = writer.as_raw_fd(), "starting {spawn:?}");
-    let mut conmon = spawn.spawn()?;
-    drop(writer);
-    // systemd works while the runtime does.
-    let scope = launch.scope.as_ref().map(|scope| move_to_scope(launch.id, scope, conmon.pid()));
-    match sync::read(&reader)? {
-        Some(message) if message.data > 0 => {
-            if let Some(Err(e)) = scope.map(|scope| scope.and_then(Scope::wait)) {
-                tracing::warn!("conmon stays in this session's cgroup and may end with it: {e}");
+    tracing::debug!("starting {spawn:?}");
+    let conmon = Some(spawn.spawn()?);
+    let (id, runtime) = (launch.id.to_owned(), launch.runtime.name.clone());
+    Ok(Standby { id, runtime, conmon, sync, go, complaints })
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        if let Some(mut conmon) = self.conmon.take() {
+            conmon.kill();
+            // It is ours and killed: its end is certain.
+            let _ = conmon.wait();
+        }
+    }
+}
+
+impl Standby {
+    /// The bundle is finished: waits until the runtime has created the container, or has said why it could not
+    /// ([`ErrorKind::CommandNotFound`], [`ErrorKind::CommandNotExecutable`] or [`ErrorKind::Runtime`]). conmon is moved to `scope`
+    /// of systemd meanwhile; `None`: it stays where this process is.
+    ///
+    /// When this fails, conmon has ended; what the runtime left behind is for [`Runtime::delete`].
+    pub fn go(mut self, scope: Option<&ConmonScope>) -> Result<Launched> {
+        let Some(mut conmon) = self.conmon.take() else {
+            return Err(Error::new(ErrorKind::Runtime, "conmon is gone"));
+        };
+        // One that has ended is told by the other pipe.
+        let _ = rustix::io::write(&self.go, &[0]);
+        let scope = scope.map(|scope| move_to_scope(&self.id, scope, conmon.pid()));
+        match sync::read(&self.sync)? {
+            Some(message) if message.data > 0 => {
+                if let Some(Err(e)) = scope.map(|scope| scope.and_then(Scope::wait)) {
+                    tracing::warn!("conmon stays in this session's cgroup and may end with it: {e}");
+                }
+                let pid = message.data.unsigned_abs();
+                let conmon_pid = conmon.pid();
+                Ok(Launched {
+                    pid,
+                    pid_start: process::start_time(pid).unwrap_or_default(),
+                    conmon_pid,
+                    conmon_start: process::start_time(conmon_pid).unwrap_or_default(),
+                    conmon,
+                })
             }
-            let pid = message.data.unsigned_abs();
-            let conmon_pid = conmon.pid();
-            Ok(Launched {
-                pid,
-                pid_start: process::start_time(pid).unwrap_or_default(),
-                conmon_pid,
-                conmon_start: process::start_time(conmon_pid).unwrap_or_default(),
-                conmon,
-            })
-        }
-        Some(message) => {
             // The exit command of a conmon that fails is not ours to wait for here.
-            Err(runtime_error::classify(&launch.runtime.name, &message.text))
-        }
-        None => {
-            let ended = conmon.wait()?;
-            Err(died(&mut complaints, ended.code()))
-                .with_context(|| format!("start {}", launch.conmon.display()))
+            Some(message) => Err(runtime_error::classify(&self.runtime, &message.text)),
+            None => {
+                let ended = conmon.wait()?;
+                Err(died(&mut self.complaints, ended.code())).context("start conmon")
+            }
         }
     }
 }

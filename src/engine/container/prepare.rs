@@ -9,9 +9,7 @@ use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::rooted;
 use crate::engine::host::{cgroup, mount, process};
 use crate::engine::oci::{self, Kind, Resolved, files, seccomp};
-use crate::engine::spec::{
-    CgroupManager, CgroupMode, ContainerSpec, MountKind, MountSpec, NamespaceMode, User,
-};
+use crate::engine::spec::{CgroupMode, ContainerSpec, HostFacts, MountKind, MountSpec, NamespaceMode, User};
 use crate::engine::store::MountOptions;
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
@@ -27,8 +25,8 @@ pub(super) struct Prepared {
     pub rootfs: PathBuf,
     /// As in `config.json`.
     pub cgroups_path: String,
-    /// Who makes that cgroup.
-    pub cgroup_manager: CgroupManager,
+    /// The text of `config.json`.
+    config: Vec<u8>,
     /// Where the seccomp program the runtime is about to compile is to be kept.
     pub compiled: Option<PathBuf>,
 }
@@ -39,17 +37,24 @@ const DEFAULT_SHM_SIZE: u64 = 64 << 20;
 /// More of /etc/passwd or /etc/group than this is nobody's user database.
 const MAX_DATABASE: u64 = 16 << 20;
 
-/// Mounts the root and writes the bundle.
+impl Prepared {
+    /// Finishes the bundle.
+    pub fn write_config(&self, run_dir: &RunDir) -> Result<()> {
+        atomic::write(&run_dir.config(), &self.config, 0o600, Durability::None)
+    }
+}
+
+/// Mounts the root and makes the bundle, all but `config.json`.
 pub(super) fn prepare(
     engine: &Engine,
     run_dir: &RunDir,
     id: &str,
     spec: &ContainerSpec,
+    host: &HostFacts,
     runtime: &Runtime,
     netns: Option<&Path>,
     addresses: &files::Addresses,
 ) -> Result<Prepared> {
-    let host = facts::host_facts(engine, spec);
     let rootfs = mount_root(engine, id, spec)?;
     crate::failpoint!("start.after-mount");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -58,7 +63,7 @@ pub(super) fn prepare(
     let passwd = database(root, "/etc/passwd")?;
     let group = database(root, "/etc/group")?;
     let user = oci::user::resolve(&spec.process.user, &spec.process.groups, &passwd, &group)?;
-    let id_maps = namespaces::id_maps(engine, spec, &host)?;
+    let id_maps = namespaces::id_maps(engine, spec, host)?;
     let (uid, gid) = outside(&user, id_maps.as_ref());
     make_workdir(root, spec, uid, gid)?;
     let mut resolved = Resolved {
@@ -71,7 +76,7 @@ pub(super) fn prepare(
         init: init_program(engine, spec)?,
         devices: facts::devices(spec)?,
         block_devices: facts::block_devices(spec)?,
-        cgroups_path: oci::cgroups_path(spec, &host, id)?,
+        cgroups_path: oci::cgroups_path(spec, host, id)?,
         user,
         id_maps,
         ..Resolved::default()
@@ -80,21 +85,19 @@ pub(super) fn prepare(
     if let Some(netns) = netns {
         resolved.joined.insert(Kind::Net, netns.to_owned());
     }
-    resolved.files = system_files::write(engine, run_dir, spec, &host, &resolved, &databases, addresses)?;
+    resolved.files = system_files::write(engine, run_dir, spec, host, &resolved, &databases, addresses)?;
     shared_memory(engine, spec, &mut resolved)?;
     mount_sources(engine, run_dir.path(), root, spec, (uid, gid), &mut resolved)?;
     accessible::open_ways(spec, run_dir.path(), &resolved)?;
-    facts::apparmor(engine, spec, &host)?;
-    let mut config = oci::spec(spec, &host, &resolved)?;
+    facts::apparmor(engine, spec, host)?;
+    let mut config = oci::spec(spec, host, &resolved)?;
     let compiled = seccomp_cache::apply(engine, runtime, &mut config);
-    let text =
+    let config =
         serde_json::to_vec(&config).map_err(|e| Error::corrupt("encode config.json").with_source(e))?;
-    atomic::write(&run_dir.config(), &text, 0o600, Durability::None)?;
-    let cgroup_manager = oci::cgroup_manager(spec, &host);
     if spec.cgroups == "split" && host.cgroup.mode == CgroupMode::V2 && !resolved.cgroups_path.is_empty() {
         cgroup::move_aside(&host.cgroup.own, oci::SPLIT_SIBLING)?;
     }
-    Ok(Prepared { rootfs, cgroups_path: resolved.cgroups_path, cgroup_manager, compiled })
+    Ok(Prepared { rootfs, cgroups_path: resolved.cgroups_path, config, compiled })
 }
 
 fn mount_root(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<PathBuf> {

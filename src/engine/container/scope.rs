@@ -1,6 +1,5 @@
 //! Scopes of systemd for what is not the container itself, whose scope the runtime asks for.
 
-use super::prepare::Prepared;
 use crate::engine::Engine;
 use crate::engine::conmon::ConmonScope;
 use crate::engine::host::cgroup;
@@ -9,13 +8,18 @@ use crate::engine::spec::{CgroupManager, ContainerSpec};
 
 /// conmon's: beside the container's, out of the session or service that this command runs in and that may end before the
 /// container. Not when the user wants it otherwise, nor in a service: its manager is to see what it started.
-pub(super) fn of_conmon(engine: &Engine, spec: &ContainerSpec, prepared: &Prepared) -> Option<ConmonScope> {
+pub(super) fn of_conmon(
+    engine: &Engine,
+    spec: &ContainerSpec,
+    manager: CgroupManager,
+    cgroups_path: &str,
+) -> Option<ConmonScope> {
     let env = &engine.config.env;
-    let wanted = prepared.cgroup_manager == CgroupManager::Systemd && spec.cgroups != "no-conmon";
+    let wanted = manager == CgroupManager::Systemd && spec.cgroups != "no-conmon";
     if !wanted || (env.var("INVOCATION_ID").is_some() && cgroup::in_service()) {
         return None;
     }
-    let slice = prepared.cgroups_path.split(':').next().unwrap_or_default().to_owned();
+    let slice = cgroups_path.split(':').next().unwrap_or_default().to_owned();
     Some(ConmonScope { bus: bus(engine)?, uid: env.uid, slice })
 }
 

@@ -6,12 +6,13 @@
 
 use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
-use super::{network, prepare, scope, seccomp_cache};
-use crate::engine::conmon::{self, Launch, Launched, LogTarget, Preserved, RunDir, Runtime, Waited, launch};
+use super::{facts, network, prepare, scope, seccomp_cache};
+use crate::engine::conmon::{self, Launch, LogTarget, Preserved, RunDir, Runtime, Standby, Waited, stand_by};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::cgroup;
 use crate::engine::host::process::{self, PidFd};
-use crate::engine::spec::ContainerSpec;
+use crate::engine::oci;
+use crate::engine::spec::{CgroupManager, ContainerSpec};
 use crate::engine::state::{ContainerState, Locked, Record, Status};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use std::ffi::OsString;
@@ -117,12 +118,18 @@ fn run(
     let ((prepared, launched), mut endpoints) = network::make(engine, &run_dir, planned.as_ref(), |wait| {
         let netns = planned.as_ref().and_then(network::Planned::netns);
         let addresses = planned.as_ref().map(network::Planned::addresses).unwrap_or_default();
-        let prepared = prepare::prepare(engine, &run_dir, id, &spec, &runtime, netns, &addresses)?;
-        crate::failpoint!("start.after-bundle");
-        wait()?;
+        let host = facts::host_facts(engine, &spec);
+        let manager = oci::cgroup_manager(&spec, &host);
         let starting =
             Starting { engine, id, spec: &spec, run_dir: &run_dir, runtime: &runtime, log_path: &log_path };
-        let created = starting.create(&prepared, options)?;
+        let conmon = starting.stand_by(manager, &options)?;
+        crate::failpoint!("start.after-conmon");
+        let prepared = prepare::prepare(engine, &run_dir, id, &spec, &host, &runtime, netns, &addresses)?;
+        crate::failpoint!("start.after-bundle");
+        wait()?;
+        prepared.write_config(&run_dir)?;
+        let scope = scope::of_conmon(engine, &spec, manager, &prepared.cgroups_path);
+        let created = conmon.go(scope.as_ref())?;
         Ok((prepared, created))
     })?;
     crate::failpoint!("start.after-launch");
@@ -195,12 +202,12 @@ struct Starting<'a> {
 }
 
 impl Starting<'_> {
-    /// Has conmon have the runtime create the process.
-    fn create(&self, prepared: &prepare::Prepared, options: StartOptions<'_>) -> Result<Launched> {
+    /// Starts conmon, which will have the runtime create the process.
+    fn stand_by(&self, cgroup_manager: CgroupManager, options: &StartOptions<'_>) -> Result<Standby> {
         let (spec, config) = (self.spec, &self.engine.config);
         let conmon = conmon::find(config)?;
         let exits = self.engine.state.exit_dir();
-        launch(&Launch {
+        stand_by(&Launch {
             id: self.id,
             name: &spec.name,
             log: log_target(spec, self.log_path),
@@ -209,12 +216,11 @@ impl Starting<'_> {
             leave_stdin_open: options.detached && spec.process.open_stdin,
             timeout: spec.timeout,
             exit_command: exit_command(self.engine, self.id),
-            cgroup_manager: prepared.cgroup_manager,
-            scope: scope::of_conmon(self.engine, self.spec, prepared),
+            cgroup_manager,
             no_pivot: config.containers.engine.no_pivot_root == Some(true),
             no_new_keyring: config.containers.containers.keyring == Some(false),
             sdnotify_socket: None,
-            preserved: options.preserved,
+            preserved: &options.preserved,
             log_level: config.overrides.log_level.as_deref().unwrap_or("error"),
             stdio: options.stdio,
             ..Launch::new(&conmon, self.runtime, self.run_dir, &exits)
