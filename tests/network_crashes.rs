@@ -42,7 +42,8 @@ impl Scene {
             run,
             vec!["network", "connect", "side", "lost"],
             vec!["network", "disconnect", "side", "lost"],
-            vec!["rm", "-f", "-t", "0", "--ignore", "lost"],
+            vec!["rename", "lost", "found"],
+            vec!["rm", "-f", "-t", "0", "--ignore", "lost", "found"],
         ]
     }
 
@@ -76,7 +77,8 @@ impl Scene {
             }
             let again = run(false);
             // A change that was complete is told.
-            let complete = ["already connected", "is not connected"].iter().any(|p| again.stderr.contains(p));
+            let told = if command[0] == "rename" { "no such container" } else { "connected" };
+            let complete = again.stderr.to_lowercase().contains(told);
             assert!(again.exit_code() == 0 || complete, "after {point}: {again}");
         }
     }

@@ -1,5 +1,7 @@
 //! User-defined networks: names, several networks, what changes while containers run.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::network::{get, on_a_host_with, serve};
@@ -121,6 +123,34 @@ fn a_renamed_container_is_found_by_its_new_name_at_once() {
         sandbox.coracle(["network", "rm", "app"]).ok();
         assert_eq!(lan.host.state(), before);
     }
+}
+
+/// aardvark-dns from 1.11 on; what asked over UDP and was told to come again comes over TCP.
+#[test]
+fn names_are_answered_over_tcp() {
+    let (lan, sandbox, _) = require!(on_a_host_with(require!(Sandbox::root()), "lab/busybox"));
+    sandbox.coracle(["network", "create", "--subnet", "10.77.9.0/24", "app"]).ok();
+    sandbox.coracle(["run", "-d", "--name", "db", "--network", "app", "lab/busybox", "sleep", "600"]).ok();
+    // ID 1, recursion desired, one question: db, type A, class IN.
+    let question = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x02db\0\0\x01\0\x01";
+    let answer = lan.host.enter(|| {
+        let mut server = TcpStream::connect(("10.77.9.1", 53)).ok()?;
+        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        server.write_all(&[0, question.len() as u8]).unwrap();
+        server.write_all(question).unwrap();
+        let mut length = [0; 2];
+        server.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+        server.read_exact(&mut answer).unwrap();
+        Some(answer)
+    });
+    let version = lan.host.run(&["/usr/lib/podman/aardvark-dns", "--version"]);
+    let minor: u32 = version.split('.').nth(1).unwrap().parse().unwrap();
+    match answer {
+        Some(answer) => assert!(answer.ends_with(&[10, 77, 9, 2]), "{answer:?}"),
+        None => assert!(version.contains(" 1.") && minor < 11, "{version}"),
+    }
+    sandbox.coracle(["rm", "-f", "-t", "0", "db"]).ok();
 }
 
 #[test]

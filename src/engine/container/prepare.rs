@@ -3,8 +3,9 @@
 //! The image is untrusted: whatever is read or made in its root goes by descriptor and never leaves it, and only
 //! regular files of bounded size are read (design: security rules).
 
+use super::start::Starting;
 use super::{accessible, copy_up, facts, namespaces, overlays, seccomp_cache, system_files, volumes};
-use crate::engine::conmon::{RunDir, Runtime};
+use crate::engine::conmon::RunDir;
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::rooted;
 use crate::engine::host::{cgroup, mount, process};
@@ -46,15 +47,12 @@ impl Prepared {
 
 /// Mounts the root and makes the bundle, all but `config.json`.
 pub(super) fn prepare(
-    engine: &Engine,
-    run_dir: &RunDir,
-    id: &str,
-    spec: &ContainerSpec,
+    starting: &Starting<'_>,
     host: &HostFacts,
-    runtime: &Runtime,
     netns: Option<&Path>,
     addresses: &files::Addresses,
 ) -> Result<Prepared> {
+    let &Starting { engine, id, spec, run_dir, runtime, .. } = starting;
     let rootfs = mount_root(engine, id, spec)?;
     crate::failpoint!("start.after-mount");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

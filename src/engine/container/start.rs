@@ -124,7 +124,7 @@ fn run(
             Starting { engine, id, spec: &spec, run_dir: &run_dir, runtime: &runtime, log_path: &log_path };
         let conmon = starting.stand_by(manager, &options)?;
         crate::failpoint!("start.after-conmon");
-        let prepared = prepare::prepare(engine, &run_dir, id, &spec, &host, &runtime, netns, &addresses)?;
+        let prepared = prepare::prepare(&starting, &host, netns, &addresses)?;
         crate::failpoint!("start.after-bundle");
         wait()?;
         prepared.write_config(&run_dir)?;
@@ -191,13 +191,16 @@ fn explained(engine: &Engine, id: &str, state: &ContainerState, error: Error) ->
     }
 }
 
-/// A start with its bundle.
-struct Starting<'a> {
-    engine: &'a Engine,
-    id: &'a str,
-    spec: &'a ContainerSpec,
-    run_dir: &'a RunDir,
-    runtime: &'a Runtime,
+/// What is being started.
+pub(super) struct Starting<'a> {
+    pub engine: &'a Engine,
+    /// The container's full ID.
+    pub id: &'a str,
+    pub spec: &'a ContainerSpec,
+    /// The bundle.
+    pub run_dir: &'a RunDir,
+    pub runtime: &'a Runtime,
+    /// Where its output goes; empty with drivers that have no file.
     log_path: &'a Path,
 }
 

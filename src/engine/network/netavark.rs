@@ -302,7 +302,8 @@ impl Netavark {
         crate::failpoint!("network.netavark-after-start");
         let recorded = pidfile::record(&pidfile, child.pid());
         let ended = child.wait()?;
-        recorded?;
+        // One that was that quick needs no record.
+        recorded.or_else(|e| if e.kind() == ErrorKind::Runtime { Ok(()) } else { Err(e) })?;
         pidfile::remove(&pidfile)?;
         let mut answer = Vec::new();
         stdout.rewind().and_then(|()| stdout.read_to_end(&mut answer)).map_err(failed)?;
@@ -373,6 +374,13 @@ fn refusal(answer: &[u8], logged: &str) -> Error {
         return Error::unsupported(format!("netavark: {words}"))
             .with_hint("the installed netavark is too old: ipvlan needs 1.5, the IPAM driver dhcp 1.6");
     }
+    if let Some(driver) =
+        ["ipvlan", "macvlan", "vlan", "vrf", "bridge"].into_iter().find(|driver| words.contains(driver))
+        && words.contains("Operation not supported")
+    {
+        return Error::unsupported(format!("netavark: {words}"))
+            .with_hint(format!("the kernel may lack the module: modprobe {driver}"));
+    }
     let error = Error::new(ErrorKind::Runtime, format!("netavark: {words}"));
     if words.contains("iptables") && words.contains("No such file") {
         return error.with_hint("install the package iptables");
@@ -427,5 +435,11 @@ mod tests {
         assert_eq!(refusal(br#"{"error":"no bridge"}"#, "x").to_string(), "netavark: no bridge");
         assert_eq!(refusal(b"", "boom\n").to_string(), "netavark: boom");
         assert_eq!(refusal(b"", "").to_string(), "netavark: it failed without a word");
+        let kernel = refusal(
+            br#"{"error":"create ipvlan interface: Netlink error: Operation not supported (os error 95)"}"#,
+            "",
+        );
+        assert_eq!(kernel.kind(), ErrorKind::Unsupported);
+        assert_eq!(kernel.hint(), Some("the kernel may lack the module: modprobe ipvlan"));
     }
 }
