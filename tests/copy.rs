@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Registry, RegistryOptions, Sandbox, digest, require, root};
+use crate::support::{Flaky, Registry, RegistryOptions, Sandbox, digest, require, root};
 
 fn empty() -> Registry {
     Registry::start(RegistryOptions { empty: true, ..RegistryOptions::default() }).unwrap()
@@ -85,6 +85,40 @@ fn what_cannot_be_copied_is_said() {
     .unwrap();
     let policy = format!("--signature-policy={}", sandbox.path("conf/policy.json").display());
     copy(&[&policy, "oci:layout:tag", "dir:x"]).stderr_has("is rejected by policy (oci");
+}
+
+/// Neither by TLS in vain nor twice, and what tells nothing new is not asked for.
+#[test]
+fn an_image_at_a_plain_registry_on_this_host_is_inspected_by_few_requests() {
+    let sandbox = require!(Sandbox::user());
+    sandbox.registry().provide("lab/busybox");
+    let proxy = Flaky::watching(sandbox.registry().address().parse().unwrap());
+    let place = format!("docker://{}/lab/busybox", proxy.address());
+    let requests = |flags: &[&str]| {
+        proxy.seen();
+        sandbox.coracle(["image", "inspect"]).args(flags).arg(&place).ok();
+        let seen = proxy.seen().requests.concat();
+        let text = String::from_utf8(seen).expect("plain HTTP");
+        text.lines().filter(|line| line.starts_with("GET ")).count()
+    };
+    assert_eq!(requests(&[]), 3, "manifest, configuration and tags");
+    assert_eq!(requests(&["--no-tags"]), 2);
+    assert_eq!(requests(&["--raw"]), 1);
+}
+
+/// One without an authority of its own is asked by plain HTTP first; that it wants TLS is understood.
+#[test]
+fn a_tls_registry_on_this_host_is_found_without_being_told() {
+    let sandbox = require!(Sandbox::user());
+    let auth = Some(("lab".to_owned(), "secret".to_owned()));
+    let options = RegistryOptions { empty: true, tls: true, auth, ..RegistryOptions::default() };
+    let registry = require!(Registry::start(options));
+    sandbox.pull("lab/busybox");
+    let place = format!("{}/lab/busybox", registry.address());
+    let flags = ["--tls-verify=false", "--creds=lab:secret"];
+    sandbox.coracle(["push", "-q"]).args(flags).args(["lab/busybox", &place]).ok();
+    let there = format!("docker://{place}");
+    sandbox.coracle(["image", "inspect"]).args(flags).arg(&there).ok().stdout_has("\"Layers\"");
 }
 
 #[test]

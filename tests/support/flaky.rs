@@ -2,14 +2,24 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// Passes connections on, and cuts some of them. Its threads end with the process.
 pub struct Flaky {
     address: SocketAddr,
     cut: Arc<AtomicUsize>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What went through a proxy.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// What the clients sent, a text for each connection.
+    pub requests: Vec<Vec<u8>>,
+    /// Bytes that the server sent.
+    pub answered: usize,
 }
 
 impl Flaky {
@@ -38,6 +48,39 @@ impl Flaky {
         })
     }
 
+    /// In front of `server`, spoiling nothing; what clients send and how much comes back is in [`Flaky::seen`].
+    pub fn watching(server: SocketAddr) -> Flaky {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let watch = Arc::clone(&seen);
+        let mut flaky = Flaky::start(server, move |client, server, _| {
+            let connection = {
+                let mut seen = watch.lock().unwrap();
+                seen.requests.push(Vec::new());
+                seen.requests.len() - 1
+            };
+            let (forth, back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            let requests = Arc::clone(&watch);
+            thread::spawn(move || {
+                watched(client, forth, |bytes| {
+                    let mut seen = requests.lock().unwrap();
+                    // A connection that outlives a question begins a new text.
+                    if connection >= seen.requests.len() {
+                        seen.requests.resize(connection + 1, Vec::new());
+                    }
+                    seen.requests[connection].extend_from_slice(bytes);
+                });
+            });
+            watched(server, back, |bytes| watch.lock().unwrap().answered += bytes.len());
+        });
+        flaky.seen = seen;
+        flaky
+    }
+
+    /// What [`Flaky::watching`] saw since it was asked last.
+    pub fn seen(&self) -> Seen {
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+
     /// Each connection is served by a thread of its own.
     fn start(
         server: SocketAddr,
@@ -54,7 +97,7 @@ impl Flaky {
                 thread::spawn(move || serve(client, server, &count));
             }
         });
-        Flaky { address, cut }
+        Flaky { address, cut, seen: Arc::default() }
     }
 
     /// `127.0.0.1:PORT`.
@@ -83,6 +126,19 @@ fn pass(mut from: TcpStream, mut to: TcpStream, limit: usize) -> bool {
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
             return true;
+        }
+    }
+}
+
+/// Copies until the end, and shows it.
+fn watched(mut from: TcpStream, mut to: TcpStream, show: impl Fn(&[u8])) {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = from.read(&mut buffer).unwrap_or(0);
+        show(&buffer[..count]);
+        if count == 0 || to.write_all(&buffer[..count]).is_err() {
+            let _ = to.shutdown(Shutdown::Write);
+            return;
         }
     }
 }

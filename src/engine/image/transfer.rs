@@ -1,17 +1,19 @@
 //! Copying between any two places, and looking at an image where it is.
 
 use std::path::PathBuf;
+use std::thread::ScopedJoinHandle;
 
 use super::find;
 use super::places::{self, source, target};
+use super::pull::locate;
 use super::receive::{Wanted, receive};
 use super::request::{self, RegistryAccess, client};
 use super::tag::new_name;
 use crate::engine::config::policy::Policy;
-use crate::engine::registry::{Document, PlatformRequest, Reference};
+use crate::engine::registry::{Client, Document, PlatformRequest, Reference};
 use crate::engine::transport::copy::chosen;
-use crate::engine::transport::{Chosen, CopyOptions, KnownBlobs, Location, Progress, copy};
-use crate::engine::{Context, Digest, Engine, Error, Result};
+use crate::engine::transport::{Chosen, CopyOptions, KnownBlobs, Location, Progress, Source, copy};
+use crate::engine::{Context, Digest, Engine, Error, ErrorKind, Result};
 
 /// Which instances of an index are copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,7 +145,8 @@ pub struct Seen {
     pub tags: Vec<String>,
 }
 
-/// Looks at an image without bringing it here. `with_image`: more than the document; `with_tags`: the repository's tags.
+/// Looks at an image without bringing it here. `with_image`: more than the document; `with_tags`: the repository's tags,
+/// where there are tags and the registry lists them.
 pub fn look(
     engine: &Engine,
     location: &Location,
@@ -152,19 +155,49 @@ pub fn look(
     (with_image, with_tags): (bool, bool),
 ) -> Result<Seen> {
     let policy = Policy::load(&engine.config.env, None)?;
-    let from = source(engine, location, access, &policy)?;
-    let document = from.document()?;
+    let Location::Registry(name) = location else {
+        return seen(source(engine, location, access, &policy)?.as_ref(), platform, with_image);
+    };
+    let name = Reference::parse(name)?.digest_over_tag().or_latest();
+    policy.check(&name.to_string())?;
+    // One client, so that what it learns of the registry is learnt once.
+    let client = client(engine, access)?;
+    let (repository, document) = locate(&client, &name, || {})?;
+    std::thread::scope(|scope| {
+        let tags = with_tags.then(|| scope.spawn(|| tags_of(&client, &name.clone().without_tag())));
+        let mut seen = describe(&repository, document, platform, with_image)?;
+        match tags.map(ScopedJoinHandle::join) {
+            None => {}
+            Some(Ok(Ok(tags))) => seen.tags = tags,
+            // Some registries show their images to people whom they do not tell what there is.
+            Some(Ok(Err(e))) if matches!(e.kind(), ErrorKind::Unauthorized | ErrorKind::NotFound) => {
+                tracing::warn!("the tags of {} are not known: {e}", name.familiar_name());
+            }
+            Some(Ok(Err(e))) => return Err(e),
+            Some(Err(_)) => return Err(Error::corrupt("listing the tags panicked")),
+        }
+        Ok(seen)
+    })
+}
+
+fn seen(from: &dyn Source, platform: &PlatformRequest, with_image: bool) -> Result<Seen> {
+    describe(from, from.document()?, platform, with_image)
+}
+
+fn describe(
+    from: &dyn Source,
+    document: Document,
+    platform: &PlatformRequest,
+    with_image: bool,
+) -> Result<Seen> {
     let mut seen = Seen { document: document.clone(), image: None, tags: Vec::new() };
     if with_image {
-        let image = chosen(from.as_ref(), document, platform)?;
+        let image = chosen(from, document, platform)?;
         let Document::Manifest(manifest) = &image else {
             return Err(Error::corrupt("an index was chosen instead of an image"));
         };
         let config = from.config(&manifest.config).context("image configuration")?;
         seen.image = Some((image, config));
-    }
-    if with_tags && let Location::Registry(name) = location {
-        seen.tags = tags(engine, name, access)?.1;
     }
     Ok(seen)
 }
@@ -172,10 +205,15 @@ pub fn look(
 /// The tags of a repository, by its full name.
 pub fn tags(engine: &Engine, name: &str, access: &RegistryAccess) -> Result<(Reference, Vec<String>)> {
     let name = Reference::parse(name)?.without_tag();
+    let tags = tags_of(&client(engine, access)?, &name)?;
+    Ok((name, tags))
+}
+
+fn tags_of(client: &Client, name: &Reference) -> Result<Vec<String>> {
     let mut last = None;
-    for repository in client(engine, access)?.sources(&name)? {
+    for repository in client.sources(name)? {
         match repository.tags() {
-            Ok(tags) => return Ok((name, tags)),
+            Ok(tags) => return Ok(tags),
             Err(e) => last = Some(e),
         }
     }

@@ -1,13 +1,12 @@
 //! The client: repositories at registries, through mirrors and rewrites.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use super::blob::BlobReader;
-use super::host::{Host, Request, Retry};
+use super::host::{Host, Request, Retry, is_loopback};
 use super::http::bounded_body;
 use super::manifest::{ACCEPT, Descriptor, Document, MAX_MANIFEST};
 use super::reference::Reference;
@@ -38,7 +37,7 @@ pub struct Client {
     env: Environment,
     registries: Registries,
     options: ClientOptions,
-    runtime: OnceLock<Arc<Runtime>>,
+    runtime: OnceLock<Arc<Network>>,
     hosts: Mutex<Vec<Arc<Host>>>,
 }
 
@@ -46,10 +45,30 @@ pub struct Client {
 #[derive(Clone)]
 pub struct Repository {
     pub(super) host: Arc<Host>,
-    pub(super) runtime: Arc<Runtime>,
+    pub(super) runtime: Arc<Network>,
     pub(super) path: Arc<str>,
     pub(super) scope: Arc<str>,
     pub(super) reference: Reference,
+}
+
+/// The thread that connections live on. It is not waited for: nothing is left to be done when nobody asks any more.
+pub(super) struct Network {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Network {
+    pub(super) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.handle.block_on(future)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Client {
@@ -109,7 +128,7 @@ impl Client {
             Some(host) => Arc::clone(host),
             None => {
                 let host =
-                    Host::new(name, insecure, &certificates, credentials, &self.env, self.options.retry)?;
+                    Host::new(name, insecure, certificates, credentials, &self.env, self.options.retry);
                 hosts.push(Arc::new(host));
                 Arc::clone(&hosts[hosts.len() - 1])
             }
@@ -139,7 +158,7 @@ impl Client {
     pub(super) fn host(&self, name: &str, credentials: Option<Credentials>) -> Result<Host> {
         let insecure = self.registries.find(name).is_some_and(|r| r.insecure);
         let (certificates, insecure) = self.trust(name, insecure)?;
-        Host::new(name, insecure, &certificates, credentials, &self.env, self.options.retry)
+        Ok(Host::new(name, insecure, certificates, credentials, &self.env, self.options.retry))
     }
 
     /// Asks the registry `name` whether it takes these credentials. What comes back is the identity token that its token
@@ -156,7 +175,7 @@ impl Client {
         Keychain::new(&self.env, self.options.authfile.as_deref(), helpers)
     }
 
-    pub(super) fn runtime(&self) -> Result<Arc<Runtime>> {
+    pub(super) fn runtime(&self) -> Result<Arc<Network>> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(Arc::clone(runtime));
         }
@@ -167,7 +186,8 @@ impl Client {
             .enable_time()
             .build()
             .map_err(|e| Error::os("start the network thread", e))?;
-        Ok(Arc::clone(self.runtime.get_or_init(|| Arc::new(runtime))))
+        let network = Network { handle: runtime.handle().clone(), runtime: Some(runtime) };
+        Ok(Arc::clone(self.runtime.get_or_init(|| Arc::new(network))))
     }
 }
 
@@ -334,15 +354,6 @@ pub fn verify(digest: &Digest, bytes: &[u8]) -> Result<()> {
 /// A running digest for blobs that unpacking does not hash itself (it knows SHA-256 only).
 pub(super) fn extra_hasher(digest: &Digest) -> Option<Hasher> {
     (digest.algorithm() != Algorithm::Sha256).then(|| Hasher::new(digest.algorithm()))
-}
-
-/// Whether a registry is on this host: `localhost`, `127.0.0.0/8` or `::1`, whatever the port.
-fn is_loopback(name: &str) -> bool {
-    let host = match name.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => name.split(':').next().unwrap_or_default(),
-    };
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -4,18 +4,17 @@
 //! drops the connection, and follows redirects without taking credentials along.
 
 use std::collections::HashMap;
-use std::sync::Mutex as StdMutex;
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::sync::{Mutex as StdMutex, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Body, Client as HttpClient, Method, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 
-use super::auth::{Challenge, Token, TokenAnswer, challenges};
-use super::http::{
-    basic, bounded_body, error_text, form_encoded, header, http_client, retry_after, root_cause,
-};
+use super::auth::{Challenge, Token};
+use super::http::{bounded_body, error_text, header, http_client, retry_after, root_cause};
 use crate::engine::config::Environment;
 use crate::engine::config::auth::Credentials;
 use crate::engine::config::certs::HostCertificates;
@@ -42,23 +41,26 @@ impl Default for Retry {
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 const MAX_REDIRECTS: u32 = 10;
 /// Largest error document and token answer read.
-const MAX_ANSWER: usize = 1 << 20;
+pub(super) const MAX_ANSWER: usize = 1 << 20;
 
 /// A registry host.
 pub struct Host {
-    name: String,
-    http: HttpClient,
-    insecure: bool,
-    credentials: Option<Credentials>,
-    retry: Retry,
+    pub(super) name: String,
+    /// Made for the first request: the system's authorities are read for it.
+    http: OnceLock<HttpClient>,
+    certificates: HostCertificates,
+    env: Environment,
+    pub(super) insecure: bool,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) retry: Retry,
     /// Known after the first answer; an insecure host may speak plain HTTP.
     scheme: StdMutex<Option<&'static str>>,
     /// What the host asked for last, so that the next request is right at once.
-    challenge: StdMutex<Option<Challenge>>,
-    tokens: Mutex<HashMap<String, Token>>,
+    pub(super) challenge: StdMutex<Option<Challenge>>,
+    pub(super) tokens: Mutex<HashMap<String, Token>>,
     /// Whether the token service is asked for an identity token, and the one it gave.
-    wants_identity: bool,
-    identity: StdMutex<Option<String>>,
+    pub(super) wants_identity: bool,
+    pub(super) identity: StdMutex<Option<String>>,
 }
 
 /// A request to a host.
@@ -124,16 +126,16 @@ impl Host {
     pub fn new(
         name: &str,
         insecure: bool,
-        certificates: &HostCertificates,
+        certificates: HostCertificates,
         credentials: Option<Credentials>,
         env: &Environment,
         retry: Retry,
-    ) -> Result<Self> {
-        let name = api_host(name);
-        let http = http_client(name, insecure, certificates, env, retry)?;
-        Ok(Self {
-            name: name.to_owned(),
-            http,
+    ) -> Self {
+        Self {
+            name: api_host(name).to_owned(),
+            http: OnceLock::new(),
+            certificates,
+            env: env.clone(),
             insecure,
             credentials,
             retry,
@@ -142,7 +144,15 @@ impl Host {
             tokens: Mutex::new(HashMap::new()),
             wants_identity: false,
             identity: StdMutex::new(None),
-        })
+        }
+    }
+
+    pub(super) fn http(&self) -> Result<&HttpClient> {
+        if let Some(client) = self.http.get() {
+            return Ok(client);
+        }
+        let client = http_client(&self.name, self.insecure, &self.certificates, &self.env, self.retry)?;
+        Ok(self.http.get_or_init(|| client))
     }
 
     /// Asks whether the host takes the credentials, and returns the identity token that its token service gives for
@@ -206,18 +216,32 @@ impl Host {
         if let Some(scheme) = known {
             return self.send_by(scheme, request).await;
         }
-        let (mut scheme, mut sent) = ("https", self.send_by("https", request).await?);
-        if self.insecure && matches!(sent, Sent::Unreachable(_) | Sent::Again(..)) {
-            match self.send_by("http", request).await? {
-                // The TLS failure is what the user wants to read about, if plain HTTP does not work either.
-                Sent::Unreachable(_) => {}
-                plain => (scheme, sent) = ("http", plain),
-            }
-        }
+        let plain_first = self.is_likely_plain();
+        let [first, second] = if plain_first { ["http", "https"] } else { ["https", "http"] };
+        let sent = self.send_by(first, request).await?;
+        // What servers that want TLS say to those who do not speak it.
+        let refused =
+            matches!(&sent, Sent::Answer(a) if plain_first && a.status() == StatusCode::BAD_REQUEST);
+        let (scheme, sent) = match (&sent, self.insecure) {
+            (Sent::Answer(_), _) if !refused => (first, sent),
+            (_, false) => (first, sent),
+            _ => match self.send_by(second, request).await? {
+                // The first failure is what the user wants to read about, if the other scheme does not work either.
+                Sent::Unreachable(_) if !refused => (first, sent),
+                other => (second, other),
+            },
+        };
         if let Sent::Answer(_) = &sent {
             *lock(&self.scheme) = Some(scheme);
         }
         Ok(sent)
+    }
+
+    /// Whether this is a port of this host that nobody has given an authority for: few of them speak TLS, and asking by
+    /// plain HTTP first tells nothing to anybody. What is sent first has no credentials.
+    fn is_likely_plain(&self) -> bool {
+        let port = self.name.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        self.insecure && is_loopback(&self.name) && port.is_some_and(|port| port != 443)
     }
 
     async fn send_by(&self, scheme: &'static str, request: &Request<'_>) -> Result<Sent> {
@@ -225,7 +249,8 @@ impl Host {
         let headers = request.headers()?;
         let authorization = if ours { self.authorization(scheme, request.scope).await? } else { None };
         for redirects in 0.. {
-            let mut sending = self.http.request(request.method.clone(), url.clone()).headers(headers.clone());
+            let mut sending =
+                self.http()?.request(request.method.clone(), url.clone()).headers(headers.clone());
             if !request.body.is_empty() {
                 sending = sending.body(request.body.clone());
             }
@@ -265,7 +290,7 @@ impl Host {
         let scheme = lock(&self.scheme).unwrap_or("https");
         let (url, ours) = self.address(scheme, request.at)?;
         let mut sending =
-            self.http.request(request.method.clone(), url).headers(request.headers()?).body(body);
+            self.http()?.request(request.method.clone(), url).headers(request.headers()?).body(body);
         if ours && let Some(value) = self.authorization(scheme, request.scope).await? {
             sending = sending.header(AUTHORIZATION, value);
         }
@@ -329,117 +354,11 @@ impl Host {
         if e.is_connect() { Sent::Unreachable(error) } else { Sent::Again(error, None) }
     }
 
-    fn silent(&self) -> Error {
+    pub(super) fn silent(&self) -> Error {
         Error::new(
             ErrorKind::Timeout,
             format!("registry {} did not answer in {:?}", self.name, self.retry.stall),
         )
-    }
-
-    /// Remembers what the host wants and forgets a token it refused. `false`: nothing can be offered.
-    async fn learn_challenge(&self, answer: &Response, scope: &str) -> bool {
-        let headers = answer.headers().get_all(WWW_AUTHENTICATE).iter();
-        let offered: Vec<_> = headers.filter_map(|h| h.to_str().ok()).flat_map(challenges).collect();
-        let by = |scheme: &str| offered.iter().find(|c| c.scheme == scheme);
-        let basic = by("basic").filter(|_| matches!(self.credentials, Some(Credentials::Basic { .. })));
-        let Some(chosen) = by("bearer").or(basic) else { return false };
-        let known = lock(&self.challenge).replace(chosen.clone());
-        // Basic credentials that were just refused are refused again.
-        if chosen.scheme == "basic" {
-            return known.is_none_or(|c| c.scheme != "basic");
-        }
-        self.tokens.lock().await.remove(scope);
-        true
-    }
-
-    async fn authorization(&self, scheme: &str, scope: &str) -> Result<Option<HeaderValue>> {
-        let Some(challenge) = lock(&self.challenge).clone() else { return Ok(None) };
-        let value = match challenge.scheme.as_str() {
-            "bearer" => format!("Bearer {}", self.token(&challenge, scheme, scope).await?),
-            _ => match &self.credentials {
-                Some(Credentials::Basic { user, password }) => basic(user, password),
-                _ => return Ok(None),
-            },
-        };
-        let mut value = header(&value)?;
-        value.set_sensitive(true);
-        Ok(Some(value))
-    }
-
-    /// A token for `scope`. The lock is held meanwhile, so that parallel downloads ask once.
-    async fn token(&self, challenge: &Challenge, scheme: &str, scope: &str) -> Result<String> {
-        let mut tokens = self.tokens.lock().await;
-        if let Some(token) = tokens.get(scope).filter(|t| t.valid(Instant::now())) {
-            return Ok(token.value.clone());
-        }
-        let token = self.fetch_token(challenge, scheme, scope).await?;
-        let value = token.value.clone();
-        tokens.insert(scope.to_owned(), token);
-        Ok(value)
-    }
-
-    async fn fetch_token(&self, challenge: &Challenge, scheme: &str, scope: &str) -> Result<Token> {
-        let bad = |why: String| {
-            Error::new(ErrorKind::Unauthorized, format!("token service of {}: {why}", self.name))
-        };
-        let realm = challenge.get("realm").ok_or_else(|| bad("the registry does not name it".into()))?;
-        let mut url = Url::parse(realm).map_err(|e| bad(format!("{realm:?}: {e}")))?;
-        if url.scheme() != "https" && !(url.scheme() == "http" && (scheme == "http" || self.insecure)) {
-            return Err(bad(format!("{realm:?} is not an https address")));
-        }
-        let service = challenge.get("service").unwrap_or_default().to_owned();
-        let request = match &self.credentials {
-            Some(Credentials::IdentityToken(token)) => {
-                let form = [
-                    ("grant_type", "refresh_token"),
-                    ("service", &service),
-                    ("scope", scope),
-                    ("client_id", "coracle"),
-                    ("refresh_token", token),
-                ];
-                let body = form_encoded(&form);
-                self.http
-                    .post(url)
-                    .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-                    .body(body)
-            }
-            credentials => {
-                if !service.is_empty() {
-                    url.query_pairs_mut().append_pair("service", &service);
-                }
-                for scope in scope.split(' ').filter(|s| !s.is_empty()) {
-                    url.query_pairs_mut().append_pair("scope", scope);
-                }
-                match credentials {
-                    Some(Credentials::Basic { user, password }) => {
-                        url.query_pairs_mut().append_pair("account", user);
-                        if self.wants_identity {
-                            let asked = [("offline_token", "true"), ("client_id", "coracle")];
-                            url.query_pairs_mut().extend_pairs(asked);
-                        }
-                        let mut value = header(&basic(user, password))?;
-                        value.set_sensitive(true);
-                        self.http.get(url).header(AUTHORIZATION, value)
-                    }
-                    _ => self.http.get(url),
-                }
-            }
-        };
-        let sent = tokio::time::timeout(self.retry.stall, request.send()).await.map_err(|_| self.silent())?;
-        let answer = sent.map_err(|e| {
-            Error::new(ErrorKind::Network, format!("cannot reach the token service of {}", self.name))
-                .with_source(root_cause(&e))
-        })?;
-        if !answer.status().is_success() {
-            return Err(self.failure(answer).await.wrap(format!("token service of {}", self.name)));
-        }
-        let body = bounded_body(answer, MAX_ANSWER).await?;
-        let mut parsed: Option<TokenAnswer> = serde_json::from_slice(&body).ok();
-        let identity = parsed.as_mut().and_then(|a| a.refresh_token.take()).filter(|t| !t.is_empty());
-        if identity.is_some() && self.wants_identity {
-            *lock(&self.identity) = identity;
-        }
-        parsed.and_then(|a| a.into_token(Instant::now())).ok_or_else(|| bad("no token in its answer".into()))
     }
 
     /// The error a registry's answer stands for.
@@ -475,7 +394,7 @@ impl Host {
         if !secure {
             return Err(Error::new(ErrorKind::Denied, format!("foreign layer {url}: not an https address")));
         }
-        let mut request = self.http.get(url.clone());
+        let mut request = self.http()?.get(url.clone());
         if offset > 0 {
             request = request.header(reqwest::header::RANGE, format!("bytes={offset}-"));
         }
@@ -490,7 +409,16 @@ fn api_host(name: &str) -> &str {
     if name == "docker.io" { "registry-1.docker.io" } else { name }
 }
 
+/// Whether a registry is on this host: `localhost`, `127.0.0.0/8` or `::1`, whatever the port.
+pub(super) fn is_loopback(name: &str) -> bool {
+    let host = match name.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => name.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 /// The lock of a poisoned mutex is as good: its data is replaced as a whole.
-fn lock<T>(mutex: &StdMutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &StdMutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -23,6 +23,7 @@ pub mod search;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod token;
 pub mod upload;
 
 pub use blob::BlobReader;
