@@ -64,6 +64,8 @@ const SERIES: &[&[&str]] = &[
     &["kill", "second"],
     &["wait", "second"],
     &["container", "cleanup", "second"],
+    &["update", "--restart", "on-failure", "second"],
+    &["update", "--restart", "no", "second"],
     &["rename", "second", "renamed"],
     &["rename", "renamed", "second"],
     &["rm", "-f", "second"],

@@ -55,5 +55,6 @@ mod streams;
 mod systemd;
 mod top;
 mod tree;
+mod update;
 mod users_network;
 mod volumes;

@@ -121,6 +121,7 @@ enum Command {
     Unpause(Later<container::pause::UnpauseArgs>),
     Unshare(Later<system::unshare::UnshareArgs>),
     Untag(Later<image::untag::UntagArgs>),
+    Update(Later<container::update::UpdateArgs>),
     Version(Later<system::version::VersionArgs>),
     /// Work with volumes
     #[command(subcommand)]
@@ -176,6 +177,7 @@ impl Command {
             Self::Unpause(args) => container::pause::unpause(cx, args.0),
             Self::Unshare(args) => system::unshare::run(cx, args.0),
             Self::Untag(args) => image::untag::run(cx, args.0),
+            Self::Update(args) => container::update::run(cx, args.0),
             Self::Version(args) => system::version::run(cx, args.0),
             Self::Volume(command) => command.run(cx),
             Self::Kill(args) => container::kill::run(cx, args.0),

@@ -30,6 +30,7 @@ pub mod stats;
 pub mod stop;
 pub mod streams;
 pub mod top;
+pub mod update;
 pub mod wait;
 
 use super::later::Later;
@@ -68,6 +69,7 @@ pub enum ContainerCommand {
     Stats(Later<stats::StatsArgs>),
     Stop(Later<stop::StopArgs>),
     Unpause(Later<pause::UnpauseArgs>),
+    Update(Later<update::UpdateArgs>),
     Top(Later<top::TopArgs>),
     Wait(Later<wait::WaitArgs>),
 }
@@ -100,6 +102,7 @@ impl ContainerCommand {
             Self::Stats(args) => stats::run(cx, args.0),
             Self::Stop(args) => stop::run(cx, args.0),
             Self::Unpause(args) => pause::unpause(cx, args.0),
+            Self::Update(args) => update::run(cx, args.0),
             Self::Top(args) => top::run(cx, args.0),
             Self::Wait(args) => wait::run(cx, args.0),
         }

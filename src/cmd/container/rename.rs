@@ -7,7 +7,7 @@ use clap::Args;
 
 /// Give a container another name
 ///
-/// It may run. On its networks it is known by the new name from its next start on; its host name stays.
+/// It may run: on its networks it is known by the new name at once. Its host name stays.
 #[derive(Args, Clone, Debug)]
 pub struct RenameArgs {
     /// Name or ID

@@ -5,7 +5,7 @@ use crate::engine::spec::{ContainerSpec, Healthcheck};
 use clap::Args;
 
 /// `--health-*`.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Health check")]
 pub struct HealthArgs {
     /// Command that tells whether the container is healthy
@@ -59,7 +59,11 @@ pub struct HealthArgs {
 }
 
 impl HealthArgs {
-    pub(super) fn apply(&self, spec: &mut ContainerSpec) -> Result<()> {
+    /// Puts what was given into `spec`.
+    ///
+    /// # Errors
+    /// What is not run yet is refused.
+    pub fn apply(&self, spec: &mut ContainerSpec) -> Result<()> {
         let none = |text: &Option<String>| text.as_deref() == Some("none");
         if self.no_healthcheck || none(&self.health_cmd) {
             spec.healthcheck = Some(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() });

@@ -29,6 +29,9 @@ pub mod values;
 pub use create::{CreateFlags, RunFlags};
 pub use exec::ExecFlags;
 pub use filter::FilterArgs;
+pub use health::HealthArgs;
+pub use lifetime::restart;
+pub use resources::ResourceArgs;
 
 use crate::engine::config::Environment;
 use crate::engine::config::containers::Containers;

@@ -6,7 +6,7 @@ use crate::engine::{Error, Result};
 use clap::Args;
 
 /// cgroup limits.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Resources")]
 pub struct ResourceArgs {
     /// Memory limit
@@ -143,6 +143,30 @@ impl ResourceArgs {
             }
         }
         Ok(())
+    }
+
+    /// The same for a container that has limits: whatever of them the new ones contradict goes.
+    ///
+    /// # Errors
+    /// As [`ResourceArgs::apply`].
+    pub fn replace(&self, resources: &mut Resources) -> Result<()> {
+        for (given, list) in [
+            (&self.blkio_weight_device, &mut resources.blkio_weight_devices),
+            (&self.device_read_bps, &mut resources.device_read_bps),
+            (&self.device_write_bps, &mut resources.device_write_bps),
+            (&self.device_read_iops, &mut resources.device_read_iops),
+            (&self.device_write_iops, &mut resources.device_write_iops),
+        ] {
+            if !given.is_empty() {
+                list.clear();
+            }
+        }
+        if self.cpus.is_some() {
+            (resources.cpu_quota, resources.cpu_period) = (None, None);
+        } else if self.cpu_quota.is_some() || self.cpu_period.is_some() {
+            resources.nano_cpus = None;
+        }
+        self.apply(resources)
     }
 
     fn memory(&self, resources: &mut Resources) -> Result<()> {
@@ -329,6 +353,31 @@ mod tests {
 
     fn text(s: &str) -> Option<String> {
         Some(s.to_owned())
+    }
+
+    #[test]
+    fn new_limits_replace_what_they_contradict() {
+        let had = ResourceArgs {
+            cpus: text("2"),
+            memory: text("100m"),
+            memory_swap: text("200m"),
+            device_read_bps: vec!["/dev/sda:1m".to_owned()],
+            ..ResourceArgs::default()
+        };
+        let mut resources = of(had).unwrap();
+        let period = ResourceArgs { cpu_quota: Some(5000), ..ResourceArgs::default() };
+        period.replace(&mut resources).unwrap();
+        assert_eq!((resources.nano_cpus, resources.cpu_quota), (None, Some(5000)));
+        let more = ResourceArgs { memory: text("300m"), ..ResourceArgs::default() };
+        assert!(more.replace(&mut resources.clone()).is_err(), "more than memory and swap together");
+        let rest = ResourceArgs {
+            cpus: text("0.5"),
+            device_read_bps: vec!["/dev/sdb:2m".to_owned()],
+            ..ResourceArgs::default()
+        };
+        rest.replace(&mut resources).unwrap();
+        assert_eq!((resources.nano_cpus, resources.cpu_quota), (Some(500_000_000), None));
+        assert_eq!(resources.device_read_bps.len(), 1);
     }
 
     #[test]

@@ -10,12 +10,13 @@ use crate::engine::config::Config;
 use crate::engine::host::process::{self, PidFd};
 use crate::engine::host::spawn::Spawn;
 use crate::engine::{Error, ErrorKind, Result};
+use oci_spec::runtime::LinuxResources;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsString;
-use std::io::{Read, Seek};
-use std::os::fd::AsFd;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// Runtimes with peculiarities that matter here.
@@ -121,8 +122,16 @@ impl Runtime {
 
     /// Runs a verb to its end: what it wrote to stdout, or its complaint as an error.
     fn call(&self, args: &[&str]) -> Result<String> {
+        self.call_with(args, None)
+    }
+
+    /// `input`: what the runtime has as descriptor 3.
+    fn call_with(&self, args: &[&str], input: Option<BorrowedFd<'_>>) -> Result<String> {
         let (mut said, mut complaints) = (sync::scratch()?, sync::scratch()?);
-        let spawn = self.command().args(args).new_session();
+        let mut spawn = self.command().args(args).new_session();
+        if let Some(input) = input {
+            spawn = spawn.fd(input, 3);
+        }
         let ended = spawn.fd(said.as_fd(), 1).fd(complaints.as_fd(), 2).spawn()?.wait()?;
         let text = |file: &mut std::fs::File| {
             let mut bytes = Vec::new();
@@ -198,6 +207,15 @@ impl Runtime {
             Err(e) if unknown(&e) => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// Changes a running container's limits to those that are given in `limits`.
+    pub fn update(&self, id: &str, limits: &LinuxResources) -> Result<()> {
+        let mut file = sync::scratch()?;
+        let text = serde_json::to_vec(limits)
+            .map_err(|e| Error::corrupt("encode the container's limits").with_source(e))?;
+        file.write_all(&text).map_err(|e| Error::os("write the container's limits", e))?;
+        self.call_with(&["update", "--resources", "/proc/self/fd/3", id], Some(file.as_fd())).map(drop)
     }
 
     /// Freezes (or thaws) all processes of a container.

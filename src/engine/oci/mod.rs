@@ -24,6 +24,7 @@ pub mod user;
 
 pub use complete::complete;
 pub use idmap::IdMaps;
+pub use resources::limits;
 
 use crate::engine::Result;
 use crate::engine::spec::{ContainerSpec, HostDevice, HostFacts, User};

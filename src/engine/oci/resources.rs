@@ -8,6 +8,7 @@ use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxPids, LinuxResources,
     LinuxThrottleDevice, LinuxThrottleDeviceBuilder, LinuxWeightDeviceBuilder,
 };
+use std::collections::BTreeMap;
 use tracing::warn;
 
 /// Microseconds: docker's and podman's CPU period when `--cpus` sets the quota.
@@ -52,6 +53,26 @@ pub(super) fn resources(
         out.set_unified(Some(asked.unified.iter().map(|(k, v)| (k.clone(), v.clone())).collect()));
     }
     Ok(Some(out))
+}
+
+/// The limits of a container that runs in the cgroup `cgroups_path`, for the runtime's update: those of `linux.resources`
+/// but for devices, which stay. `block_devices`: major and minor numbers by path.
+///
+/// # Errors
+/// [`crate::engine::ErrorKind::Unsupported`] when it has no cgroup.
+pub fn limits(
+    spec: &ContainerSpec,
+    host: &HostFacts,
+    cgroups_path: &str,
+    block_devices: BTreeMap<String, (u32, u32)>,
+) -> Result<LinuxResources> {
+    let resolved = Resolved { cgroups_path: cgroups_path.to_owned(), block_devices, ..Resolved::default() };
+    let mut out = resources(spec, host, &resolved)?.ok_or_else(|| {
+        Error::unsupported("the container has no cgroup of its own whose limits could be changed")
+            .with_hint("an ordinary user's containers have one where cgroups are version 2 and delegated")
+    })?;
+    out.set_devices(None);
+    Ok(out)
 }
 
 fn has(host: &HostFacts, controller: &str, asked: bool, what: &str) -> bool {

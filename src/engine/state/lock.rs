@@ -67,10 +67,17 @@ impl Locked {
         Record::read(&self.state, &self.id, self.dir.clone(), self.ephemeral, &World::now(&self.state))
     }
 
-    pub(super) fn write_spec<S: Serialize>(&self, spec: &S) -> Result<()> {
+    pub(super) fn write_spec<S: Serialize>(&self, spec: &S, durability: Durability) -> Result<()> {
         let bytes =
             serde_json::to_vec(spec).map_err(|e| Error::corrupt("encode container spec").with_source(e))?;
-        atomic::write(&self.dir.join("spec.json"), &bytes, 0o600, Durability::None)
+        atomic::write(&self.dir.join("spec.json"), &bytes, 0o600, durability)
+    }
+
+    /// Replaces the spec (`update`), on the disk as well unless it is a `--rm` container's.
+    pub fn respecify(&self, spec: &ContainerSpec) -> Result<()> {
+        let created = super::record::read_spec(&self.dir)?.created;
+        let durability = if self.ephemeral { Durability::None } else { Durability::Synced };
+        self.write_spec(&StoredSpec { version: 1, created, spec }, durability)
     }
 
     /// The spec alone, of a container that need not be complete; `None` when it cannot be read.

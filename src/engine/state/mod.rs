@@ -1,7 +1,7 @@
 //! Our own records: one directory per container, one file per name, no database and no lock table.
 //!
 //! ```text
-//! <graphroot>/coracle/containers/<id>/spec.json    what was asked for; written once
+//! <graphroot>/coracle/containers/<id>/spec.json    what was asked for; replaced only by `update`
 //! <graphroot>/coracle/containers/<id>/state.json   what became of it; replaced by rename
 //! <graphroot>/coracle/names/<name>                 a symbolic link whose text is the ID: its existence is the claim
 //! <runroot>/coracle/ephemeral/<id>/…               the same two files of a `--rm` container, which a reboot may take
@@ -27,6 +27,7 @@ pub use names::valid_name;
 pub use observe::{EXIT_UNKNOWN, World};
 pub use record::{ContainerState, Head, Record, Status};
 
+use crate::engine::host::atomic::Durability;
 use crate::engine::spec::ContainerSpec;
 use crate::engine::{Error, ErrorKind, Result};
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
@@ -124,7 +125,7 @@ impl State {
             }
         };
         crate::failpoint!("create.after-directory");
-        locked.write_spec(&StoredSpec { version: 1, created, spec })?;
+        locked.write_spec(&StoredSpec { version: 1, created, spec }, Durability::None)?;
         crate::failpoint!("create.after-spec");
         if let Err(e) = self.claim_name(&spec.name, id) {
             // Nothing but the directory exists yet.

@@ -228,7 +228,7 @@ fn parse(bytes: &[u8]) -> serde_json::Result<ContainerState> {
     }
 }
 
-fn read_spec(dir: &Path) -> Result<StoredSpec<ContainerSpec>> {
+pub(super) fn read_spec(dir: &Path) -> Result<StoredSpec<ContainerSpec>> {
     let path = dir.join("spec.json");
     let bytes =
         read_optional(&path)?.ok_or_else(|| Error::corrupt(format!("{} is missing", path.display())))?;
