@@ -26,6 +26,7 @@ mod export;
 mod flags;
 mod foreign;
 mod generated_docs;
+mod health;
 mod hello;
 mod housekeeping;
 mod import;

@@ -31,7 +31,10 @@ fn limits_change_while_it_runs_and_stay() {
         return elsewhere("a memory controller");
     };
     assert_eq!(before, (64 << 20).to_string());
-    sandbox.coracle(["update", "-m", "96m", "--memory-swap", "32m", "c"]).fails(1).stderr_has("--memory-swap");
+    sandbox
+        .coracle(["update", "-m", "96m", "--memory-swap", "32m", "c"])
+        .fails(1)
+        .stderr_has("--memory-swap");
     let update =
         ["update", "-m", "128m", "--memory-swap", "256m", "--pids-limit", "70", "--cpus", "0.5", "c"];
     sandbox.coracle(update).ok().stdout_is("c");

@@ -83,6 +83,9 @@ enum Command {
     Diff(Later<container::diff::DiffArgs>),
     Exec(Later<container::exec::ExecArgs>),
     Export(Later<container::export::ExportArgs>),
+    /// Check the health of containers
+    #[command(subcommand)]
+    Healthcheck(container::healthcheck::HealthcheckCommand),
     Help(Later<system::help::HelpArgs>),
     History(Later<image::history::HistoryArgs>),
     Login(Later<registry::login::LoginArgs>),
@@ -152,6 +155,7 @@ impl Command {
             Self::Diff(args) => container::diff::any(cx, args.0),
             Self::Export(args) => container::export::run(cx, args.0),
             Self::Exec(args) => container::exec::run(cx, args.0),
+            Self::Healthcheck(command) => command.run(cx),
             Self::Help(args) => system::help::run(cx, args.0),
             Self::History(args) => image::history::run(cx, args.0),
             Self::Login(args) => registry::login::run(cx, args.0),

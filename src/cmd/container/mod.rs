@@ -10,6 +10,7 @@ pub mod diff;
 pub mod exec;
 pub mod exists;
 pub mod export;
+pub mod healthcheck;
 pub mod inspect;
 pub mod kill;
 pub mod logs;
@@ -47,6 +48,8 @@ pub enum ContainerCommand {
     Logs(Later<logs::LogsArgs>),
     #[command(hide = true)]
     Cleanup(Later<cleanup::CleanupArgs>),
+    #[command(hide = true)]
+    HealthMonitor(Later<healthcheck::MonitorArgs>),
     Commit(Later<commit::CommitArgs>),
     Cp(Later<cp::CpArgs>),
     Create(Later<create::CreateArgs>),
@@ -82,6 +85,7 @@ impl ContainerCommand {
             Self::Exec(args) => exec::run(cx, args.0),
             Self::Logs(args) => logs::run(cx, args.0),
             Self::Cleanup(args) => cleanup::run(cx, args.0),
+            Self::HealthMonitor(args) => healthcheck::monitor(cx, args.0),
             Self::Commit(args) => commit::run(cx, args.0),
             Self::Cp(args) => cp::run(cx, args.0),
             Self::Create(args) => create::run(cx, args.0),

@@ -6,7 +6,7 @@ use crate::cmd::format::listing::{Json, Listing, Plan, column};
 use crate::cmd::format::template::{Element, Field, List, Map, Struct, Value};
 use crate::cmd::{Context, Exit};
 use crate::engine::container::{self, Filters};
-use crate::engine::spec::{ContainerSpec, MountKind, NamespaceMode, PortMapping};
+use crate::engine::spec::{ContainerSpec, Health, MountKind, NamespaceMode, PortMapping};
 use crate::engine::state::{Record, Status};
 use crate::engine::store::ContainerRecord;
 use crate::engine::{Engine, Error, Result};
@@ -270,7 +270,18 @@ impl Row {
     }
 
     fn status(&self) -> String {
-        status(self.state, self.exit_code, self.started_at, self.finished_at, self.now)
+        let status = status(self.state, self.exit_code, self.started_at, self.finished_at, self.now);
+        match self.health() {
+            Health::Starting if self.state == "running" => format!("{status} (health: starting)"),
+            health if self.state == "running" && health != Health::None => {
+                format!("{status} ({})", health.as_str())
+            }
+            _ => status,
+        }
+    }
+
+    fn health(&self) -> Health {
+        self.record.as_ref().map(|record| record.state.health).unwrap_or_default()
     }
 
     fn command(&self) -> String {
@@ -349,6 +360,13 @@ fn status(
         "created" | "starting" => "Created".to_owned(),
         "storage" => "Storage".to_owned(),
         other => other.to_owned(),
+    }
+}
+
+fn health(row: &Row) -> &'static str {
+    match row.health() {
+        Health::None => "",
+        health => health.as_str(),
     }
 }
 
@@ -473,7 +491,7 @@ const LISTING: Listing<Row> = Listing {
         column("CreatedHuman", "CREATED", |r| human::ago(r.created, r.now).into(), Json::Skip),
         column("RunningFor", "CREATED", |r| human::ago(r.created, r.now).into(), Json::Same),
         column("LocalVolumes", "LOCAL VOLUMES", local_volumes, Json::Same),
-        column("HealthStatus", "HEALTH STATUS", |_| "".into(), Json::Same),
+        column("HealthStatus", "HEALTH STATUS", |r| health(r).into(), Json::Same),
         column("Platform", "PLATFORM", |_| Value::NilPointer, Json::Same),
         column("Cgroup", "CGROUPNS", |r| r.namespace("cgroup").into(), Json::Skip),
         column("IPC", "IPC", |r| r.namespace("ipc").into(), Json::Skip),

@@ -1,8 +1,10 @@
-//! Health checks. The image's own is recorded; running one is a later matter, so changing it is refused.
+//! Health checks.
 
-use crate::engine::Result;
+use crate::engine::moment;
 use crate::engine::spec::{ContainerSpec, Healthcheck};
+use crate::engine::{Error, Result};
 use clap::Args;
+use std::time::Duration;
 
 /// `--health-*`.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
@@ -62,32 +64,136 @@ impl HealthArgs {
     /// Puts what was given into `spec`.
     ///
     /// # Errors
-    /// What is not run yet is refused.
+    /// A value is malformed; `--no-healthcheck` stands beside others; what is not done yet is asked for.
     pub fn apply(&self, spec: &mut ContainerSpec) -> Result<()> {
-        let none = |text: &Option<String>| text.as_deref() == Some("none");
-        if self.no_healthcheck || none(&self.health_cmd) {
-            spec.healthcheck = Some(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() });
+        self.later()?;
+        let off = self.no_healthcheck || self.health_cmd.as_deref() == Some("none");
+        let mut check = spec.healthcheck.take().unwrap_or_default();
+        let before = check.clone();
+        if let Some(command) = self.health_cmd.as_deref().filter(|_| !off) {
+            check.test = command_words(command)?;
         }
-        let given = [
-            ("--health-cmd", self.health_cmd.is_some() && !none(&self.health_cmd)),
-            ("--health-interval", self.health_interval.is_some()),
-            ("--health-retries", self.health_retries.is_some()),
-            ("--health-start-period", self.health_start_period.is_some()),
-            ("--health-start-interval", self.health_start_interval.is_some()),
-            ("--health-timeout", self.health_timeout.is_some()),
-            ("--health-on-failure", self.health_on_failure.is_some() && !none(&self.health_on_failure)),
-            ("--health-log-destination", self.health_log_destination.is_some()),
-            ("--health-max-log-count", self.health_max_log_count.is_some()),
-            ("--health-max-log-size", self.health_max_log_size.is_some()),
+        for (flag, given, field) in [
+            ("--health-interval", &self.health_interval, &mut check.interval),
+            ("--health-timeout", &self.health_timeout, &mut check.timeout),
+            ("--health-start-period", &self.health_start_period, &mut check.start_period),
+            ("--health-start-interval", &self.health_start_interval, &mut check.start_interval),
+        ] {
+            if let Some(text) = given {
+                *field = nanoseconds(flag, text)?;
+            }
+        }
+        if let Some(retries) = self.health_retries {
+            check.retries = retries;
+        }
+        if self.no_healthcheck && check != before {
+            return Err(Error::invalid("--no-healthcheck conflicts with --health-* options"));
+        }
+        if off {
+            check = Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() };
+        }
+        spec.healthcheck = (check != Healthcheck::default()).then_some(check);
+        if let Some(action) = &self.health_on_failure {
+            if !matches!(action.as_str(), "none" | "kill" | "restart" | "stop") {
+                return Err(Error::invalid(format!("invalid --health-on-failure {action:?}"))
+                    .with_hint("none, kill, restart or stop"));
+            }
+            spec.health.on_failure.clone_from(action);
+        }
+        spec.health.max_log_count = self.health_max_log_count.or(spec.health.max_log_count);
+        spec.health.max_log_size = self.health_max_log_size.or(spec.health.max_log_size);
+        Ok(())
+    }
+
+    fn later(&self) -> Result<()> {
+        if self.health_log_destination.as_deref().is_some_and(|place| place != "local") {
+            return Err(super::later("--health-log-destination", "results of health checks elsewhere"));
+        }
+        let startup = [
             ("--health-startup-cmd", self.health_startup_cmd.is_some()),
             ("--health-startup-interval", self.health_startup_interval.is_some()),
             ("--health-startup-retries", self.health_startup_retries.is_some()),
             ("--health-startup-success", self.health_startup_success.is_some()),
             ("--health-startup-timeout", self.health_startup_timeout.is_some()),
         ];
-        match given.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => Err(super::later(flag, "running health checks")),
+        match startup.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(super::later(flag, "start-up checks")),
             None => Ok(()),
         }
+    }
+}
+
+/// A JSON array is a command and its arguments (podman's), any other text is for the shell.
+fn command_words(text: &str) -> Result<Vec<String>> {
+    let Some(words) =
+        text.trim().strip_prefix('[').and_then(|_| serde_json::from_str::<Vec<String>>(text).ok())
+    else {
+        if text.trim().is_empty() {
+            return Err(Error::invalid("must define a healthcheck command for all healthchecks"));
+        }
+        return Ok(vec!["CMD-SHELL".to_owned(), text.to_owned()]);
+    };
+    match words.first().map(String::as_str) {
+        None => Err(Error::invalid("must define a healthcheck command for all healthchecks")),
+        Some("CMD" | "CMD-SHELL" | "NONE") => Ok(words),
+        Some(_) => Ok(std::iter::once("CMD".to_owned()).chain(words).collect()),
+    }
+}
+
+/// `disable` is podman's word for no checks but those by hand.
+fn nanoseconds(flag: &str, text: &str) -> Result<u64> {
+    if text == "disable" && flag == "--health-interval" {
+        return Ok(u64::MAX);
+    }
+    let duration = moment::duration(text).filter(|d| d.is_zero() || *d >= Duration::from_millis(1));
+    duration.and_then(|d| u64::try_from(d.as_nanos()).ok()).ok_or_else(|| {
+        Error::invalid(format!("invalid {flag} {text:?}"))
+            .with_hint("a duration of at least 1ms, such as 30s or 1m30s")
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn of(args: HealthArgs) -> Result<ContainerSpec> {
+        let mut spec = ContainerSpec::default();
+        args.apply(&mut spec).map(|()| spec)
+    }
+
+    #[test]
+    fn commands() {
+        let test = |text: &str| {
+            let args = HealthArgs { health_cmd: Some(text.to_owned()), ..HealthArgs::default() };
+            of(args).map(|spec| spec.healthcheck.unwrap().test)
+        };
+        assert_eq!(test("curl -f x || exit 1").unwrap(), ["CMD-SHELL", "curl -f x || exit 1"]);
+        assert_eq!(test(r#"["curl", "-f"]"#).unwrap(), ["CMD", "curl", "-f"]);
+        assert_eq!(test(r#"["CMD-SHELL", "x"]"#).unwrap(), ["CMD-SHELL", "x"]);
+        assert_eq!(test("[ -e /ready ]").unwrap(), ["CMD-SHELL", "[ -e /ready ]"]);
+        assert_eq!(test("none").unwrap(), ["NONE"]);
+        for bad in ["", " ", "[]"] {
+            assert!(test(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn times_and_contradictions() {
+        let interval = |text: &str| {
+            let args = HealthArgs { health_interval: Some(text.to_owned()), ..HealthArgs::default() };
+            of(args).map(|spec| spec.healthcheck.unwrap_or_default().interval)
+        };
+        assert_eq!(interval("1m30s").unwrap(), 90_000_000_000);
+        assert_eq!(interval("disable").unwrap(), u64::MAX);
+        assert_eq!(interval("0s").unwrap(), 0);
+        for bad in ["1", "x", "-1s", "1us"] {
+            assert!(interval(bad).is_err(), "{bad}");
+        }
+        let off = HealthArgs { no_healthcheck: true, ..HealthArgs::default() };
+        assert_eq!(of(off.clone()).unwrap().healthcheck.unwrap().test, ["NONE"]);
+        assert!(of(HealthArgs { health_retries: Some(3), ..off }).is_err());
+        let bad = HealthArgs { health_on_failure: Some("shout".to_owned()), ..HealthArgs::default() };
+        assert!(of(bad).is_err());
     }
 }

@@ -12,7 +12,7 @@ use super::start::anticipate;
 use crate::engine::conmon::{self, ExecChild, ExecConmon, ExecLaunch, ExecPipes, Preserved, RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::drain::Drain;
-use crate::engine::host::process;
+use crate::engine::host::process::{self, PidFd};
 use crate::engine::host::random;
 use crate::engine::host::rooted;
 use crate::engine::oci::user;
@@ -217,6 +217,14 @@ impl Session {
         }
         crate::failpoint!("exec.after-start");
         Ok(())
+    }
+
+    /// Kills its process, if there is one yet.
+    pub fn kill(&self) -> Result<()> {
+        let pid = fs::read_to_string(self.dir.pidfile()).ok().and_then(|text| text.trim().parse().ok());
+        let process =
+            pid.and_then(|pid| PidFd::open(pid, process::start_time(pid)?).transpose()).transpose()?;
+        process.map_or(Ok(()), |process| process.signal(libc::SIGKILL).map(drop))
     }
 
     /// Waits for the end of a process whose streams have ended; its exit code, or the runtime's error.

@@ -199,7 +199,7 @@ impl Prepared<'_> {
             }
             "is-task" => values.iter().any(|v| v == "false"),
             "isolation" => values.iter().any(|v| v == "default"),
-            "health" => values.iter().any(|v| v == "none"),
+            "health" => values.iter().any(|v| v == record.state.health.as_str()),
             // pod: no container has one yet.
             _ => false,
         })

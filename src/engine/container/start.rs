@@ -6,7 +6,7 @@
 
 use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
-use super::{facts, network, prepare, scope, seccomp_cache};
+use super::{facts, health, network, prepare, scope, seccomp_cache};
 use crate::engine::conmon::{self, Launch, LogTarget, Preserved, RunDir, Runtime, Standby, Waited, stand_by};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::cgroup;
@@ -142,6 +142,7 @@ fn run(
     }
     process::boot_id().clone_into(&mut state.boot_id);
     state.status = Status::Starting;
+    health::reset(locked, &spec, state)?;
     (state.pid, state.pid_start) = (launched.pid, launched.pid_start);
     (state.conmon_pid, state.conmon_start) = (launched.conmon_pid, launched.conmon_start);
     state.runtime = runtime.path.display().to_string();
@@ -162,6 +163,9 @@ fn run(
         .map_err(|e| explained(engine, id, state, e))?;
     crate::failpoint!("start.after-start");
     mark_running(locked, record, keep_restart_count)?;
+    if let Err(e) = health::begin(engine, id, &spec, &runtime) {
+        tracing::warn!("the health of container {id} is not checked: {e}");
+    }
     if let Some(path) = prepared.compiled
         && let Err(e) = seccomp_cache::keep(&runtime, id, &path)
     {
@@ -218,7 +222,7 @@ impl Starting<'_> {
             stdin: spec.process.open_stdin,
             leave_stdin_open: options.detached && spec.process.open_stdin,
             timeout: spec.timeout,
-            exit_command: exit_command(self.engine, self.id),
+            exit_command: itself(self.engine, &["container", "cleanup", self.id]),
             cgroup_manager,
             no_pivot: config.containers.engine.no_pivot_root == Some(true),
             no_new_keyring: config.containers.containers.keyring == Some(false),
@@ -289,8 +293,8 @@ fn log_target<'a>(spec: &'a ContainerSpec, path: &'a Path) -> LogTarget<'a> {
     }
 }
 
-/// What conmon runs at the end: this program on the same store.
-fn exit_command(engine: &Engine, id: &str) -> Vec<OsString> {
+/// This program and its arguments for a command of its own on the same store: what conmon runs at the end, for one.
+pub(super) fn itself(engine: &Engine, command: &[&str]) -> Vec<OsString> {
     let config = &engine.config;
     let mut words: Vec<OsString> = vec![config.env.program.clone().into()];
     let mut flag = |name: &str, value: &std::ffi::OsStr| words.extend([name.into(), value.to_owned()]);
@@ -320,7 +324,7 @@ fn exit_command(engine: &Engine, id: &str) -> Vec<OsString> {
     for option in &given.storage_options {
         flag("--storage-opt", option.as_ref());
     }
-    words.extend(["container".into(), "cleanup".into(), id.into()]);
+    words.extend(command.iter().map(Into::into));
     words
 }
 

@@ -3,6 +3,7 @@
 use super::settle::exit_file;
 use crate::engine::conmon::Waited;
 use crate::engine::host::process::PidFd;
+use crate::engine::spec::Health;
 use crate::engine::state::{Record, Status};
 use crate::engine::{Engine, Error, ErrorKind, Result};
 use std::time::Duration;
@@ -23,6 +24,10 @@ pub enum Condition {
     Created,
     /// It is frozen.
     Paused,
+    /// Its last health check succeeded.
+    Healthy,
+    /// Too many of its health checks failed.
+    Unhealthy,
 }
 
 impl Condition {
@@ -35,21 +40,25 @@ impl Condition {
             "running" => Self::Running,
             "created" | "configured" | "initialized" => Self::Created,
             "paused" => Self::Paused,
-            "healthy" | "unhealthy" => {
-                return Err(Error::unsupported(format!(
-                    "wait --condition={word}: health checks are not run yet"
-                )));
-            }
+            "healthy" => Self::Healthy,
+            "unhealthy" => Self::Unhealthy,
             _ => {
                 return Err(Error::invalid(format!("invalid condition {word:?}")).with_hint(
-                    "one of created, running, paused, stopped, exited, removed, not-running, next-exit",
+                    "one of created, running, paused, stopped, exited, removed, not-running, next-exit, healthy, unhealthy",
                 ));
             }
         })
     }
 
-    fn holds(self, status: Status) -> bool {
+    /// It may come to hold while the container goes on running.
+    fn is_while_it_runs(self) -> bool {
+        matches!(self, Self::Paused | Self::Running | Self::Healthy | Self::Unhealthy)
+    }
+
+    fn holds(self, status: Status, health: Health) -> bool {
         match self {
+            Self::Healthy => status.is_live() && health == Health::Healthy,
+            Self::Unhealthy => status.is_live() && health == Health::Unhealthy,
             Self::NotRunning => !status.is_live() && status != Status::Restarting,
             Self::Running => status == Status::Running,
             Self::Created => status == Status::Created,
@@ -82,7 +91,7 @@ pub fn wait(engine: &Engine, id: &str, conditions: &[Condition], interval: Optio
             code = record.state.exit_code;
         }
         let status = record.state.status;
-        if conditions.iter().any(|c| c.holds(status)) {
+        if conditions.iter().any(|c| c.holds(status, record.state.health)) {
             return Ok(record.state.exit_code);
         }
         let ended = record.needs_cleanup();
@@ -92,8 +101,7 @@ pub fn wait(engine: &Engine, id: &str, conditions: &[Condition], interval: Optio
         if status.is_live() && waiter.is_none() {
             waiter = Some(file.announce()?);
         }
-        if status.is_live() && !conditions.iter().any(|c| matches!(c, Condition::Paused | Condition::Running))
-        {
+        if status.is_live() && !conditions.iter().any(|c| c.is_while_it_runs()) {
             let exit = wait_for_exit(engine, &record, None)?;
             if conditions.contains(&Condition::NextExit) {
                 return Ok(exit.unwrap_or(crate::engine::state::EXIT_UNKNOWN));

@@ -33,7 +33,7 @@ pub mod proxy;
 mod record;
 mod refusal;
 pub mod rootless;
-mod session;
+pub mod session;
 pub mod slirp4netns;
 mod surroundings;
 pub mod user_mode;

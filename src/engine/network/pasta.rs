@@ -255,7 +255,7 @@ pub(super) fn run(
         crate::failpoint!("network.pasta-after-start");
         let text = fs::read_to_string(pidfile).map_err(|e| Error::io("read", pidfile, e))?;
         match text.trim().parse() {
-            Ok(pid) => pidfile::record(pidfile, pid).map(|()| session::leave(config, pid)),
+            Ok(pid) => pidfile::record(pidfile, pid).map(|()| session::leave(config, "network", pid)),
             Err(_) => Err(Error::new(ErrorKind::Runtime, "pasta did not start").with_source(said)),
         }
     });

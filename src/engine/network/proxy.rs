@@ -57,7 +57,7 @@ pub fn start(config: &Config, run_dir: &Path, held: &[Held], targets: &[IpAddr])
     let pid = spawn.spawn()?.pid();
     crate::failpoint!("network.after-proxy");
     pidfile::record(&pidfile, pid)?;
-    super::session::leave(config, pid);
+    super::session::leave(config, "network", pid);
     Ok(())
 }
 

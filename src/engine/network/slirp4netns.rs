@@ -182,7 +182,7 @@ fn launch(program: &Path, request: &Request<'_>, options: &Options) -> Result<()
     drop(told);
     crate::failpoint!("network.slirp4netns-after-start");
     pidfile::record(request.pidfile, child.pid())?;
-    super::session::leave(request.config, child.pid());
+    super::session::leave(request.config, "network", child.pid());
     let mut byte = [0];
     let told = File::from(ready).read_exact(&mut byte);
     netns::within(request.netns, || match tested.trim() {

@@ -157,8 +157,8 @@ fn from_image(spec: &mut ContainerSpec, image: &ImageConfig) {
             spec.exposed_ports.push(port);
         }
     }
-    if spec.healthcheck.is_none() {
-        spec.healthcheck.clone_from(&image.healthcheck);
+    if let Some(check) = &image.healthcheck {
+        spec.healthcheck.get_or_insert_default().inherit(check);
     }
 }
 

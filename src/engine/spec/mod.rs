@@ -6,6 +6,7 @@
 //! configuration or containers.conf decides when the container is created, never later.
 
 mod facts;
+mod health;
 mod limits;
 mod mount;
 mod name;
@@ -20,6 +21,7 @@ pub use facts::{
     AppArmor, CgroupFacts, CgroupManager, CgroupMode, DEFAULT_APPARMOR_PROFILE, Defaults, HostDevice,
     HostFacts, ImageConfig, LimitFacts,
 };
+pub use health::{Health, HealthPolicy, Healthcheck};
 pub use limits::{BlkioDevice, DeviceSpec, Resources, Rlimit};
 pub use mount::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel, VolumeOptions};
 pub use name::is_name;
@@ -104,8 +106,10 @@ pub struct ContainerSpec {
     pub annotations: BTreeMap<String, String>,
     /// Log driver and its options.
     pub log: LogSpec,
-    /// The image's HEALTHCHECK or `--health-*`; recorded here, run by the health machinery.
+    /// The image's HEALTHCHECK and `--health-*`.
     pub healthcheck: Option<Healthcheck>,
+    /// What follows from it.
+    pub health: HealthPolicy,
     /// The OCI runtime asked for by `--runtime`, a name or a path; empty: containers.conf.
     pub runtime: String,
     /// `--detach-keys` the container was created with; empty: containers.conf.
@@ -193,34 +197,6 @@ pub struct LogSpec {
     pub tag: String,
     /// Every other `--log-opt`.
     pub options: BTreeMap<String, String>,
-}
-
-/// A health check in the units of the image format: nanoseconds (Docker image spec v1.2, "Healthcheck").
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct Healthcheck {
-    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", "…"]`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub test: Vec<String>,
-    /// Nanoseconds between checks; 0: 30 s.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub interval: u64,
-    /// Nanoseconds one check may take; 0: 30 s.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub timeout: u64,
-    /// Nanoseconds in which failures do not count.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub start_period: u64,
-    /// Nanoseconds between checks in the start period.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub start_interval: u64,
-    /// Failures until unhealthy; 0: 3.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub retries: u64,
-}
-
-fn is_zero(n: &u64) -> bool {
-    *n == 0
 }
 
 /// Entries for the container's /etc/passwd and /etc/group.

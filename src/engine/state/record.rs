@@ -1,7 +1,7 @@
 //! A container's record: `state.json` as Rust, and the spec beside it, read when asked for.
 
 use super::{State, StoredSpec, World, observe, read_optional};
-use crate::engine::spec::{ContainerSpec, NetworkState, RestartPolicy};
+use crate::engine::spec::{ContainerSpec, Health, NetworkState, RestartPolicy};
 use crate::engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -135,6 +135,9 @@ pub struct ContainerState {
     /// was interrupted, and the container is to be thawed.
     #[serde(skip_serializing_if = "is_default")]
     pub frozen_by_commit: bool,
+    /// What its health checks found in the last run.
+    #[serde(skip_serializing_if = "is_default")]
+    pub health: Health,
     /// cgroup of the last start, as given to the runtime.
     #[serde(skip_serializing_if = "is_default")]
     pub cgroup_path: String,
@@ -199,6 +202,11 @@ impl Record {
     /// The container's name.
     pub fn name(&self) -> &str {
         &self.state.head.name
+    }
+
+    /// The directory of the record, in which what lives as long as the container may be.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The spec, read from `spec.json` the first time.

@@ -87,10 +87,13 @@ pub(super) fn config(engine: &Engine, record: &Record, spec: &ContainerSpec) -> 
         annotations: spec.annotations.clone(),
         stop_signal: spec.stop_signal.clone(),
         healthcheck: spec.healthcheck.clone(),
-        healthcheck_on_failure_action: "none".to_owned(),
+        healthcheck_on_failure_action: match spec.health.on_failure.as_str() {
+            "" => "none".to_owned(),
+            action => action.to_owned(),
+        },
         health_log_destination: "local".to_owned(),
-        healthcheck_max_log_count: 5,
-        healthcheck_max_log_size: 500,
+        healthcheck_max_log_count: small(spec.health.max_log_count, 5),
+        healthcheck_max_log_size: small(spec.health.max_log_size, 500),
         create_command: spec.create_command.clone(),
         timezone: spec.timezone.clone(),
         systemd_mode: systemd_mode(spec),
@@ -100,4 +103,8 @@ pub(super) fn config(engine: &Engine, record: &Record, spec: &ContainerSpec) -> 
         passwd: !spec.passwd.disabled,
         sd_notify_mode: if spec.sdnotify.is_empty() { "container".to_owned() } else { spec.sdnotify.clone() },
     }
+}
+
+fn small(number: Option<u64>, default: u32) -> u32 {
+    number.map_or(default, |n| u32::try_from(n).unwrap_or(u32::MAX))
 }

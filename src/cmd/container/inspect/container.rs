@@ -10,7 +10,8 @@ use crate::cmd::format::template::GoTime;
 use crate::engine::conmon::{RunDir, Runtime};
 use crate::engine::container::exec::sessions;
 use crate::engine::container::grants;
-use crate::engine::spec::{ContainerSpec, Link, NamespaceMode};
+use crate::engine::container::health::{HealthResult, health_log};
+use crate::engine::spec::{self, ContainerSpec, Link, NamespaceMode};
 use crate::engine::state::{Record, Status};
 use crate::engine::store::ContainerRecord;
 use crate::engine::{Engine, Result};
@@ -98,7 +99,7 @@ pub(super) struct State {
     pub stopped_by_user: bool,
 }
 
-/// Of a container that has a health check and was started. The log is filled by the health machinery.
+/// Of a container that has a health check and was started.
 #[derive(Debug, Serialize)]
 #[serde(rename = "HealthCheckResults", rename_all = "PascalCase")]
 pub(super) struct Health {
@@ -140,7 +141,7 @@ pub(super) fn container(engine: &Engine, record: &Record, sizes: bool) -> Result
         created: GoTime(Some(record.created)),
         path: argv.next().unwrap_or_default(),
         args: argv.collect(),
-        state: lifecycle(record, spec),
+        state: lifecycle(record),
         image: spec.image.id.clone(),
         image_digest: spec.image.digest.clone(),
         image_name: if spec.image.name.is_empty() { &spec.image.requested } else { &spec.image.name }.clone(),
@@ -212,7 +213,7 @@ fn measure(engine: &Engine, record: &Record) -> Result<(Option<u64>, Option<u64>
     Ok((Some(written), Some(written + below)))
 }
 
-fn lifecycle(record: &Record, spec: &ContainerSpec) -> State {
+fn lifecycle(record: &Record) -> State {
     let state = &record.state;
     let status = if state.status == Status::Starting { Status::Created } else { state.status };
     State {
@@ -229,7 +230,7 @@ fn lifecycle(record: &Record, spec: &ContainerSpec) -> State {
         error: state.error.clone(),
         started_at: GoTime(state.started_at),
         finished_at: GoTime(state.finished_at),
-        health: health(spec, state.started_at.is_some()),
+        health: health(record),
         checkpointed: false,
         cgroup_path: state.cgroup_path.clone(),
         checkpointed_at: GoTime(None),
@@ -238,13 +239,23 @@ fn lifecycle(record: &Record, spec: &ContainerSpec) -> State {
     }
 }
 
-/// What docker and podman show before the first probe has ended.
-fn health(spec: &ContainerSpec, started: bool) -> Option<Health> {
-    let test = spec.healthcheck.as_ref()?.test.first()?;
-    (started && test != "NONE").then(|| Health {
-        status: "starting".to_owned(),
-        failing_streak: 0,
-        log: Vec::new(),
+/// Of the last run, of a container that has a health check.
+fn health(record: &Record) -> Option<Health> {
+    if record.state.health == spec::Health::None {
+        return None;
+    }
+    let known = health_log(record);
+    let rfc3339 = |at: jiff::Timestamp| at.to_string();
+    let probe = |result: HealthResult| Probe {
+        start: rfc3339(result.start),
+        end: rfc3339(result.end),
+        exit_code: result.exit_code,
+        output: result.output,
+    };
+    Some(Health {
+        status: record.state.health.as_str().to_owned(),
+        failing_streak: u32::try_from(known.failing_streak).unwrap_or(u32::MAX),
+        log: known.results.into_iter().map(probe).collect(),
     })
 }
 
