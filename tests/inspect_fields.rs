@@ -199,6 +199,7 @@ const PODMAN_INFO: &[Difference] = &[
 
 const DOCKER_INFO: &[Difference] = &[
     ("Runtimes.*", Absent, "containerd's names for runc"),
+    ("Runtimes.*.status", Absent, "of newer docker: what the runtime says of its features"),
     ("RegistryConfig.IndexConfigs.*", Absent, "the daemon of the test has registries of its own"),
     ("DiscoveredDevices", Absent, "of CDI, which is not supported yet"),
     ("**", Own, "the host and the store at another moment, from another program"),

@@ -32,6 +32,7 @@ const DEFAULT: &[Difference] = &[
 ];
 
 const PODMAN_CONTAINER: &[Difference] = &[
+    ("HostConfig.PortBindings.*.*.HostIp", Own, "docker's: as it was asked for; podman 5 says 0.0.0.0"),
     ("NetworkSettings.Networks.podman", Absent, "docker's name of the default network: bridge"),
     ("HostConfig.NetworkMode", Own, "docker's: the network's name, not that it is a bridge"),
     ("NetworkSettings.Ports", Own, "podman 4 does not show ports that are only exposed"),
@@ -60,6 +61,11 @@ const PODMAN_CONTAINER: &[Difference] = &[
 
 const DOCKER_CONTAINER: &[Difference] = &[
     (
+        "NetworkSettings.Networks.*.DNSNames",
+        Own,
+        "with the short ID, which is each engine's, and in docker's order",
+    ),
+    (
         "NetworkSettings.IPAddress",
         Own,
         "that of the first network; docker has it on its default network only",
@@ -78,8 +84,12 @@ const DOCKER_CONTAINER: &[Difference] = &[
     ("HostConfig.NetworkMode", Own, "the default network's name"),
 ];
 
-const NETWORK: &[Difference] =
-    &[("created", Own, MOMENT), ("id", Own, ID), ("network_interface", Own, CHOSEN)];
+const NETWORK: &[Difference] = &[
+    ("created", Own, MOMENT),
+    ("id", Own, ID),
+    ("network_interface", Own, CHOSEN),
+    ("containers.*", Absent, ID),
+];
 
 const DOCKER_NETWORK: &[Difference] = &[
     ("Id", Own, ID),

@@ -44,7 +44,7 @@ fn registry_with_password_and_certificate() {
         command.args(extra.iter().copied()).arg(&source).run()
     };
     inspect(&["--creds", "lab:secret"]).code(0);
-    inspect(&["--creds", "lab:wrong"]).code(1).stderr_has("unauthorized");
+    inspect(&["--creds", "lab:wrong"]).code(1).stderr_has("auth");
     inspect(&[]).code(1).stderr_has("auth");
 }
 

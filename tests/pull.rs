@@ -231,6 +231,26 @@ fn a_plain_registry_is_not_spoken_to_if_tls_is_asked_for() {
     sandbox.coracle(["pull", "-q", "--tls-verify=false", &name]).ok();
 }
 
+/// As on a system without the package ca-certificates.
+#[test]
+fn without_any_authorities_plain_http_and_certs_d_still_work() {
+    let sandbox = require!(Sandbox::user());
+    let plain = sandbox.registry();
+    plain.provide("lab/busybox");
+    let pull = |words: &[&str]| {
+        let pull = sandbox.coracle(["pull", "-q", "--retry=0"]).args(words.iter().copied());
+        pull.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent")
+    };
+    pull(&[&format!("{}/lab/busybox", plain.address())]).ok();
+    let options = RegistryOptions { tls: true, ..RegistryOptions::default() };
+    let own = require!(Registry::start(options));
+    let name = format!("{}/lab/busybox", own.address());
+    pull(&["--tls-verify=true", &name]).fails(1).stderr_has("cannot reach").stderr_has("ca-certificates");
+    let certs = sandbox.mkdir("certs");
+    std::fs::copy(own.ca(), certs.join("ca.crt")).unwrap();
+    pull(&["--tls-verify=true", "--cert-dir", certs.to_str().unwrap(), &name]).ok();
+}
+
 #[test]
 fn spoilt_content_is_refused_and_leaves_nothing() {
     let sandbox = require!(Sandbox::user());

@@ -339,7 +339,8 @@ impl Host {
             .any(|w| lower.contains(w))
         {
             error.with_source(cause).with_hint(format!(
-                "put the CA of the registry into /etc/containers/certs.d/{}/ca.crt, or pass --tls-verify=false",
+                "put the CA of the registry into /etc/containers/certs.d/{}/ca.crt, or pass --tls-verify=false; the package \
+                 ca-certificates has the public ones",
                 self.name
             ))
         } else if lower.contains("corrupt message") || lower.contains("invalidcontenttype") {

@@ -30,6 +30,8 @@ pub async fn bounded_body(mut answer: Response, limit: usize) -> Result<Vec<u8>>
     }
 }
 
+/// A client for one host. Where the system has no certificate authorities at all, those of the host have to do: plain HTTP needs
+/// none.
 pub(super) fn http_client(
     name: &str,
     insecure: bool,
@@ -37,6 +39,28 @@ pub(super) fn http_client(
     env: &Environment,
     retry: Retry,
 ) -> Result<HttpClient> {
+    let bad =
+        |e: reqwest::Error| Error::invalid(format!("TLS set-up for {name}")).with_source(root_cause(&e));
+    let build =
+        |own| builder(name, insecure, certificates, env, retry, own).map(reqwest::ClientBuilder::build);
+    match build(false)? {
+        Err(e) if root_cause(&e).contains(NO_AUTHORITIES) => build(true)?.map_err(bad),
+        built => built.map_err(bad),
+    }
+}
+
+/// In the words of rustls-platform-verifier.
+const NO_AUTHORITIES: &str = "No CA certificates";
+
+/// `own`: only the host's own authorities are trusted.
+fn builder(
+    name: &str,
+    insecure: bool,
+    certificates: &HostCertificates,
+    env: &Environment,
+    retry: Retry,
+    own: bool,
+) -> Result<reqwest::ClientBuilder> {
     let bad =
         |e: reqwest::Error| Error::invalid(format!("TLS set-up for {name}")).with_source(root_cause(&e));
     let mut builder = HttpClient::builder()
@@ -49,7 +73,9 @@ pub(super) fn http_client(
     for pem in &certificates.authorities {
         roots.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(bad)?);
     }
-    if !roots.is_empty() {
+    if own {
+        builder = builder.tls_certs_only(roots);
+    } else if !roots.is_empty() {
         builder = builder.tls_certs_merge(roots);
     }
     if let Some(pem) = &certificates.identity {
@@ -68,7 +94,7 @@ pub(super) fn http_client(
         let exceptions = format!("localhost,127.0.0.0/8,::1,{exceptions}");
         builder = builder.proxy(proxy.map_err(bad)?.no_proxy(reqwest::NoProxy::from_string(&exceptions)));
     }
-    builder.build().map_err(bad)
+    Ok(builder)
 }
 
 pub(super) fn header(text: &str) -> Result<HeaderValue> {
