@@ -63,6 +63,11 @@ install: ## Install into PREFIX (with DOCKER=1 also as "docker")
 	[ ! -e completions/coracle.bash ] || install -Dm644 completions/coracle.bash $(SHARE)/bash-completion/completions/coracle
 	[ ! -e completions/_coracle ] || install -Dm644 completions/_coracle $(SHARE)/zsh/site-functions/_coracle
 	[ ! -e completions/coracle.fish ] || install -Dm644 completions/coracle.fish $(SHARE)/fish/vendor_completions.d/coracle.fish
+	for place in system user; do \
+		install -d $(DESTDIR)$(PREFIX)/lib/systemd/$$place; \
+		sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/coracle-restart.service \
+			>$(DESTDIR)$(PREFIX)/lib/systemd/$$place/coracle-restart.service; \
+	done
 	[ "$(DOCKER)" != 1 ] || ln -sf coracle $(BINDIR)/docker
 	[ "$(DOCKER)" != 1 ] || for file in bash:bash-completion/completions/docker zsh:zsh/site-functions/_docker \
 		fish:fish/vendor_completions.d/docker.fish; do \
@@ -74,6 +79,8 @@ uninstall: ## Remove what `make install` put there
 	rm -f $(BINDIR)/coracle $(SHARE)/man/man1/coracle.1 $(SHARE)/man/man1/coracle-*.1
 	rm -f $(SHARE)/bash-completion/completions/coracle $(SHARE)/zsh/site-functions/_coracle
 	rm -f $(SHARE)/fish/vendor_completions.d/coracle.fish
+	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/coracle-restart.service
+	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/user/coracle-restart.service
 	[ "$$(readlink $(BINDIR)/docker)" != coracle ] || rm -f $(BINDIR)/docker \
 		$(SHARE)/bash-completion/completions/docker $(SHARE)/zsh/site-functions/_docker \
 		$(SHARE)/fish/vendor_completions.d/docker.fish

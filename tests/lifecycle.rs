@@ -410,6 +410,23 @@ fn a_reboot_is_noticed() {
     }
 }
 
+/// What systemd/coracle-restart.service runs.
+#[test]
+fn after_a_boot_those_start_whose_policy_says_so() {
+    for sandbox in require!(both()) {
+        for (name, policy) in [("a", "always"), ("u", "unless-stopped"), ("s", "unless-stopped"), ("n", "no")]
+        {
+            let run = sandbox.coracle(["run", "-d", "--network=none", "--restart", policy, "--name", name]);
+            run.args([IMAGE, "sleep", "1000"]).ok();
+        }
+        sandbox.coracle(["stop", "-t", "0", "a", "s"]).ok();
+        sandbox.reboot();
+        sandbox.coracle(["start", "--all", "--filter", "should-start-on-boot=true"]).ok();
+        let running = sandbox.coracle(["ps", "--format", "{{.Names}}", "--sort", "names"]).ok();
+        assert_eq!(running.lines(), ["a", "u"]);
+    }
+}
+
 #[test]
 fn an_emptied_record_is_rebuilt() {
     let sandbox = require!(root());

@@ -2,8 +2,8 @@
 //! match), different keys all have to hold.
 
 use crate::engine::network::Networks;
-use crate::engine::spec::{NamespaceMode, PortMapping};
-use crate::engine::state::{Record, Status};
+use crate::engine::spec::{NamespaceMode, PortMapping, RestartPolicy};
+use crate::engine::state::{ContainerState, Record, Status};
 use crate::engine::{Engine, Error, Result, moment};
 use jiff::Timestamp;
 use regex::Regex;
@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub struct Filters(BTreeMap<String, Vec<String>>);
 
-/// The keys that exist; `pod` and `health` match nothing a container can be yet.
-const KEYS: [&str; 20] = [
+/// The keys that exist; `pod` matches nothing a container can be yet.
+const KEYS: [&str; 21] = [
     "ancestor",
     "before",
     "command",
@@ -30,6 +30,7 @@ const KEYS: [&str; 20] = [
     "pod",
     "publish",
     "restart-policy",
+    "should-start-on-boot",
     "since",
     "status",
     "until",
@@ -180,6 +181,9 @@ impl Prepared<'_> {
             "restart-policy" => {
                 values.iter().any(|v| v == &head.restart.name || v == "no" && head.restart.name.is_empty())
             }
+            "should-start-on-boot" => values
+                .iter()
+                .any(|v| v == if starts_on_boot(state, &head.restart) { "true" } else { "false" }),
             "expose" => values.iter().any(|v| head.exposed_ports.iter().any(|p| exposes(p, v))),
             "volume" => {
                 let mounts = &record.spec()?.mounts;
@@ -203,6 +207,15 @@ impl Prepared<'_> {
             // pod: no container has one yet.
             _ => false,
         })
+    }
+}
+
+/// Whether the restart policy wants it to run after a boot: `always`, or `unless-stopped` and it was not stopped.
+fn starts_on_boot(state: &ContainerState, policy: &RestartPolicy) -> bool {
+    match policy.name.as_str() {
+        "always" => true,
+        "unless-stopped" => state.started_before && !state.stopped_by_user,
+        _ => false,
     }
 }
 
