@@ -196,7 +196,7 @@ fn later_machinery_is_refused_in_one_sentence() {
     for words in [
         "--secret s x",
         "--pod p x",
-        "--health-cmd true x",
+        "--health-startup-cmd true x",
         "--gpus all x",
         "--device vendor.com/class=name x",
         "--volume-driver nfs x",
