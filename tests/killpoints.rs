@@ -81,6 +81,8 @@ const SERIES: &[&[&str]] = &[
     &["rename", "renamed", "second"],
     &["rm", "-f", "second"],
     &["rm", "-f", "-t", "0", "third"],
+    &["secret", "create", "--env", "--replace", "word", "HOME"],
+    &["secret", "rm", "--ignore", "word"],
     &["tag", "lab/busybox", "lab/other"],
     &["untag", "lab/busybox", "lab/other"],
     // At a level of its own, so that no earlier push has done the work.

@@ -50,6 +50,7 @@ mod rootless;
 mod rootless_network;
 mod run_flags;
 mod search;
+mod secrets;
 mod session;
 mod store;
 mod streams;

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["error", "digest", "spec", "config", "host"]),
     ("state", &["error", "digest", "spec", "config", "host"]),
     ("registry", &["error", "digest", "spec", "config", "host"]),
+    ("secret", &["error", "config", "host"]),
     ("volume", &["error", "moment", "spec", "config", "host"]),
     ("network", &["error", "moment", "digest", "spec", "config", "host"]),
     ("conmon", &["error", "digest", "spec", "config", "host"]),
@@ -43,7 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "container",
         &[
             "error", "moment", "digest", "spec", "config", "host", "store", "registry", "state", "oci",
-            "conmon", "network", "volume", "image", "Engine",
+            "conmon", "network", "secret", "volume", "image", "Engine",
         ],
     ),
     // The command line's formats know nothing of what they print.

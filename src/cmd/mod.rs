@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod network;
 pub mod output;
 pub mod registry;
+pub mod secret;
 pub mod suggest;
 pub mod switches;
 pub mod system;
@@ -126,6 +127,9 @@ enum Command {
     Untag(Later<image::untag::UntagArgs>),
     Update(Later<container::update::UpdateArgs>),
     Version(Later<system::version::VersionArgs>),
+    /// Work with secrets
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
     /// Work with volumes
     #[command(subcommand)]
     Volume(volume::VolumeCommand),
@@ -183,6 +187,7 @@ impl Command {
             Self::Untag(args) => image::untag::run(cx, args.0),
             Self::Update(args) => container::update::run(cx, args.0),
             Self::Version(args) => system::version::run(cx, args.0),
+            Self::Secret(command) => command.run(cx),
             Self::Volume(command) => command.run(cx),
             Self::Kill(args) => container::kill::run(cx, args.0),
             Self::Rename(args) => container::rename::run(cx, args.0),

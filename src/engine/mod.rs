@@ -18,6 +18,7 @@ pub mod moment;
 pub mod network;
 pub mod oci;
 pub mod registry;
+pub mod secret;
 pub mod spec;
 pub mod state;
 pub mod store;

@@ -194,7 +194,6 @@ fn entrypoints() {
 #[test]
 fn later_machinery_is_refused_in_one_sentence() {
     for words in [
-        "--secret s x",
         "--pod p x",
         "--health-startup-cmd true x",
         "--gpus all x",

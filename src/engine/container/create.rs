@@ -3,7 +3,7 @@
 //! Directory, lock, spec, name, volumes, the store's container, state: in this order, each step leaving something the next
 //! command knows how to remove until the last one makes the container exist.
 
-use super::{defaults, facts, names, namespaces, network, prepare, remove, volumes};
+use super::{defaults, facts, names, namespaces, network, prepare, remove, secrets, volumes};
 use crate::engine::host::random;
 use crate::engine::image;
 use crate::engine::oci;
@@ -51,6 +51,7 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
     facts::apparmor(engine, &spec, &host)?;
     namespaces::resolve(engine, &mut spec)?;
     network::resolve(engine, &mut spec)?;
+    secrets::resolve(engine, &mut spec)?;
     settle_auto_userns(engine, &mut spec, &host)?;
     if replace && !spec.name.is_empty() {
         replace_old(engine, &spec.name)?;
@@ -164,6 +165,7 @@ fn build(
 ) -> Result<()> {
     let volumes = volumes::make(engine, locked.id(), spec)?;
     crate::failpoint!("create.after-volumes");
+    secrets::copy(engine, locked, spec)?;
     for owner in namespaces::owners(spec) {
         remove::note_user(&engine.state.lock(&owner)?, locked.id())?;
     }

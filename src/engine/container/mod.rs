@@ -35,6 +35,7 @@ mod rename;
 pub mod restart;
 mod scope;
 mod seccomp_cache;
+mod secrets;
 mod settle;
 pub mod start;
 pub mod stats;

@@ -4,7 +4,9 @@
 //! regular files of bounded size are read (design: security rules).
 
 use super::start::Starting;
-use super::{accessible, copy_up, facts, namespaces, overlays, seccomp_cache, system_files, volumes};
+use super::{
+    accessible, copy_up, facts, namespaces, overlays, seccomp_cache, secrets, system_files, volumes,
+};
 use crate::engine::conmon::RunDir;
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::rooted;
@@ -84,6 +86,7 @@ pub(super) fn prepare(
         resolved.joined.insert(Kind::Net, netns.to_owned());
     }
     resolved.files = system_files::write(engine, run_dir, spec, host, &resolved, &databases, addresses)?;
+    secrets::provide(starting.dir, run_dir, spec, &mut resolved)?;
     shared_memory(engine, spec, &mut resolved)?;
     mount_sources(engine, run_dir.path(), root, spec, (uid, gid), &mut resolved)?;
     accessible::open_ways(spec, run_dir.path(), &resolved)?;

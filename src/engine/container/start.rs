@@ -120,8 +120,15 @@ fn run(
         let addresses = planned.as_ref().map(network::Planned::addresses).unwrap_or_default();
         let host = facts::host_facts(engine, &spec);
         let manager = oci::cgroup_manager(&spec, &host);
-        let starting =
-            Starting { engine, id, spec: &spec, run_dir: &run_dir, runtime: &runtime, log_path: &log_path };
+        let starting = Starting {
+            engine,
+            id,
+            dir: locked.dir(),
+            spec: &spec,
+            run_dir: &run_dir,
+            runtime: &runtime,
+            log_path: &log_path,
+        };
         let conmon = starting.stand_by(manager, &options)?;
         crate::failpoint!("start.after-conmon");
         let prepared = prepare::prepare(&starting, &host, netns, &addresses)?;
@@ -201,6 +208,8 @@ pub(super) struct Starting<'a> {
     /// The container's full ID.
     pub id: &'a str,
     pub spec: &'a ContainerSpec,
+    /// The directory of its record.
+    pub dir: &'a Path,
     /// The bundle.
     pub run_dir: &'a RunDir,
     pub runtime: &'a Runtime,

@@ -139,6 +139,8 @@ pub struct SystemFiles {
     pub shm: Option<PathBuf>,
     /// /etc/localtime for `--tz`.
     pub localtime: Option<PathBuf>,
+    /// Secrets: the path in the container, the file.
+    pub secrets: Vec<(String, PathBuf)>,
 }
 
 /// The OCI runtime configuration of a completed `spec`.

@@ -164,6 +164,9 @@ fn own_files(spec: &ContainerSpec, resolved: &Resolved) -> Vec<Mount> {
         }
         list.push(mount("/dev/shm", "bind", shm, &options));
     }
+    for (target, source) in &files.secrets {
+        list.push(mount(target, "bind", source, &["bind", "rprivate", "ro", "nosuid", "noexec", "nodev"]));
+    }
     if let (true, Some(init)) = (spec.init, &resolved.init) {
         list.push(mount(INIT_PATH, "bind", init, &["bind", "ro", "rprivate"]));
     }

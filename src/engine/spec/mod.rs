@@ -14,6 +14,7 @@ mod namespace;
 mod network;
 mod network_words;
 mod process;
+mod secret;
 mod security;
 pub mod signal;
 
@@ -31,6 +32,7 @@ pub use namespace::{
 pub use network::{Attachment, Endpoint, Link, NetworkSpec, NetworkState, PortMapping, Protocol};
 pub use network_words::{NetworkRequest, mac_address};
 pub use process::{ProcessSpec, User};
+pub use secret::{SecretPlace, SecretUse};
 pub use security::SecuritySpec;
 
 use serde::{Deserialize, Serialize};
@@ -110,6 +112,8 @@ pub struct ContainerSpec {
     pub healthcheck: Option<Healthcheck>,
     /// What follows from it.
     pub health: HealthPolicy,
+    /// `--secret`.
+    pub secrets: Vec<SecretUse>,
     /// The OCI runtime asked for by `--runtime`, a name or a path; empty: containers.conf.
     pub runtime: String,
     /// `--detach-keys` the container was created with; empty: containers.conf.

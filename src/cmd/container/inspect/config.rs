@@ -4,7 +4,7 @@ use super::{Set, Texts, set};
 use crate::cmd::format::template;
 use crate::engine::Engine;
 use crate::engine::oci::systemd_mode;
-use crate::engine::spec::{ContainerSpec, MountKind, NamespaceMode};
+use crate::engine::spec::{ContainerSpec, MountKind, NamespaceMode, SecretPlace, SecretUse};
 use crate::engine::state::Record;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -43,6 +43,8 @@ pub(super) struct Config {
     pub health_log_destination: String,
     pub healthcheck_max_log_count: u32,
     pub healthcheck_max_log_size: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
     pub create_command: Vec<String>,
     pub timezone: String,
     pub systemd_mode: bool,
@@ -94,6 +96,7 @@ pub(super) fn config(engine: &Engine, record: &Record, spec: &ContainerSpec) -> 
         health_log_destination: "local".to_owned(),
         healthcheck_max_log_count: small(spec.health.max_log_count, 5),
         healthcheck_max_log_size: small(spec.health.max_log_size, 500),
+        secrets: spec.secrets.iter().map(secret).collect(),
         create_command: spec.create_command.clone(),
         timezone: spec.timezone.clone(),
         systemd_mode: systemd_mode(spec),
@@ -103,6 +106,28 @@ pub(super) fn config(engine: &Engine, record: &Record, spec: &ContainerSpec) -> 
         passwd: !spec.passwd.disabled,
         sd_notify_mode: if spec.sdnotify.is_empty() { "container".to_owned() } else { spec.sdnotify.clone() },
     }
+}
+
+/// podman's `InspectSecret`: what is given and to whom, never what it is.
+#[derive(Debug, Serialize)]
+#[serde(rename = "InspectSecret", rename_all = "PascalCase")]
+pub(super) struct Secret {
+    pub name: String,
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(rename = "UID")]
+    pub uid: u32,
+    #[serde(rename = "GID")]
+    pub gid: u32,
+    pub mode: u32,
+}
+
+fn secret(wanted: &SecretUse) -> Secret {
+    let (uid, gid, mode) = match wanted.place {
+        SecretPlace::File { uid, gid, mode, .. } => (uid, gid, mode),
+        SecretPlace::Environment(_) => (0, 0, 0),
+    };
+    Secret { name: wanted.name.clone(), id: wanted.id.clone(), uid, gid, mode }
 }
 
 fn small(number: Option<u64>, default: u32) -> u32 {

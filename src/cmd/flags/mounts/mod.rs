@@ -1,6 +1,7 @@
 //! Mounts: `-v`, `--mount`, `--tmpfs`, and what concerns the root filesystem.
 
 mod mount;
+mod secret;
 mod tmpfs;
 mod volume;
 
@@ -92,9 +93,7 @@ impl MountArgs {
         if let Some(driver) = self.volume_driver.as_deref().filter(|d| !matches!(*d, "" | LOCAL)) {
             return Err(Error::unsupported(format!("--volume-driver {driver}: only {LOCAL} is supported")));
         }
-        if !self.secret.is_empty() {
-            return Err(super::later("--secret", "secrets"));
-        }
+        spec.secrets = self.secret.iter().map(|text| secret::parse(text)).collect::<Result<_>>()?;
         if !self.storage_opt.is_empty() {
             return Err(super::later("--storage-opt of a container", "quotas"));
         }
