@@ -398,6 +398,21 @@ fn hello(port: u16) -> Option<()> {
     (said == "hello\n").then_some(())
 }
 
+/// Puts systemd/coracle-restart.service where the caller's units are, and enables it.
+fn boot_unit() {
+    let (directory, scope) = match is_root() {
+        true => (PathBuf::from("/etc/systemd/system"), "--system"),
+        false => (PathBuf::from(std::env::var_os("HOME").unwrap()).join(".config/systemd/user"), "--user"),
+    };
+    let unit = include_str!("../systemd/coracle-restart.service");
+    let unit = unit.replace("@BINDIR@/coracle", binary().to_str().unwrap());
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("coracle-restart.service"), unit).unwrap();
+    let systemctl = program("systemctl").unwrap();
+    let enabled = std::process::Command::new(systemctl).args([scope, "enable", "coracle-restart"]).status();
+    assert!(enabled.unwrap().success());
+}
+
 /// What scripts/test-vm does in three steps: containers are started in one session, are looked at from another, and after
 /// a reboot.
 #[test]
@@ -425,11 +440,28 @@ fn sessions_and_boots_come_and_go() {
                 let serve = ["run", "-d", "--name", name, "--network", network, &publish, "busybox"];
                 at_home(serve).args(["sh", "-c", answer]).ok();
             }
-            assert_eq!(layers(), 7);
+            // One that comes back after a boot, and is looked after.
+            let health = ["--health-cmd=true", "--health-interval=1s"];
+            at_home(["run", "-d", "--name=back", "--restart=always"])
+                .args(health)
+                .args(["busybox", "sleep", "6000"])
+                .ok();
+            boot_unit();
+            assert_eq!(layers(), 8);
         }
         "logout" => {
             let states = at_home(["ps", "--format", "{{.Names}} {{.State}}", "--sort=names"]).ok();
-            assert_eq!(states.lines(), ["alone running", "gone running", "lives running", "serves running"]);
+            assert_eq!(
+                states.lines(),
+                ["alone running", "back running", "gone running", "lives running", "serves running"]
+            );
+            let checked = || {
+                at_home(["inspect", "--format", "{{json .State.Health.Log}}", "back"]).ok().text().to_owned()
+            };
+            let last = checked();
+            eventually("its health is still looked after", Duration::from_secs(30), || {
+                (checked() != last).then_some(())
+            });
             let before = lines();
             eventually("conmon still writes the log", Duration::from_secs(30), || {
                 (lines() > before).then_some(())
@@ -445,14 +477,25 @@ fn sessions_and_boots_come_and_go() {
             });
         }
         "reboot" => {
+            eventually("what is to run after a boot runs", Duration::from_secs(120), || {
+                at_home(["ps", "--format", "{{.Names}}"]).ok().text().contains("back").then_some(())
+            });
+            at_home(["wait", "--condition=healthy", "back"]).ok();
             let states = at_home(["ps", "-a", "--format", "{{.Names}} {{.State}}", "--sort=names"]).ok();
-            let wanted = ["alone exited", "lives exited", "made created", "over exited", "serves exited"];
+            let wanted = [
+                "alone exited",
+                "back running",
+                "lives exited",
+                "made created",
+                "over exited",
+                "serves exited",
+            ];
             assert_eq!(states.lines(), wanted);
             at_home(["inspect", "--format", "{{.State.ExitCode}}", "over"]).ok().stdout_is("3");
             at_home(["inspect", "gone"]).run().code(1).stderr_has("no such");
             assert!(lines() > 1);
             at_home(["run", "-d", "--rm", "--name=gone", "busybox", "sleep", "6000"]).ok();
-            assert_eq!(layers(), 7, "the image's and six containers': what the old one had was swept");
+            assert_eq!(layers(), 8, "the image's and seven containers': what the old one had was swept");
             at_home(["start", "lives"]).ok().stdout_is("lives");
             at_home(["exec", "lives", "true"]).ok();
             at_home(["start", "-a", "made"]).ok();
