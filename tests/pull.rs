@@ -408,9 +408,9 @@ fn policy_json_is_followed() {
     policy(r#"{"default":[{"type":"reject"}]}"#);
     pull().fails(1).stderr_has("rejected by policy");
     policy(&format!(
-        r#"{{"default":[{{"type":"insecureAcceptAnything"}}],"transports":{{"docker":{{"{at}":[{{"type":"signedBy"}}]}}}}}}"#
+        r#"{{"default":[{{"type":"insecureAcceptAnything"}}],"transports":{{"docker":{{"{at}":[{{"type":"signedBy","keyType":"GPGKeys","keyPath":"/key"}}]}}}}}}"#
     ));
-    pull().fails(1).stderr_has("requires signedBy, and signatures are not verified yet");
+    pull().fails(1).stderr_has("a signature was required, but no signature exists");
     policy(&format!(
         r#"{{"default":[{{"type":"reject"}}],"transports":{{"docker":{{"{at}/lab":[{{"type":"insecureAcceptAnything"}}]}}}}}}"#
     ));

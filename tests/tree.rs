@@ -21,9 +21,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("volume", &["error", "moment", "spec", "config", "host"]),
     ("network", &["error", "moment", "digest", "spec", "config", "host"]),
     ("conmon", &["error", "digest", "spec", "config", "host"]),
-    ("transport", &["error", "digest", "spec", "config", "host", "store", "registry"]),
+    ("trust", &["error", "digest", "config", "host", "registry"]),
+    ("transport", &["error", "digest", "spec", "config", "host", "store", "registry", "trust"]),
     ("account", &["error", "config", "registry"]),
-    ("artifact", &["error", "digest", "config", "host", "registry", "transport", "image", "Engine"]),
+    ("artifact", &["error", "digest", "config", "host", "registry", "transport", "trust", "image", "Engine"]),
     (
         "image",
         &[
@@ -36,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "store",
             "registry",
             "transport",
+            "trust",
             "state",
             "Engine",
         ],

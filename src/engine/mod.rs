@@ -23,6 +23,7 @@ pub mod spec;
 pub mod state;
 pub mod store;
 pub mod transport;
+pub mod trust;
 pub mod volume;
 
 pub use digest::Digest;

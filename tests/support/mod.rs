@@ -25,6 +25,7 @@ mod pty;
 mod reboot;
 mod registry;
 mod sandbox;
+mod signing;
 pub mod store;
 mod tarball;
 mod tokens;
@@ -38,6 +39,7 @@ pub use lan::{Host, Lan};
 pub use pty::Pty;
 pub use registry::{Options as RegistryOptions, Registry, registry};
 pub use sandbox::{Sandbox, Who};
+pub use signing::{GpgKey, SigstoreKey, Web, base64, openssl, sealed};
 pub use tarball::{Entry, Kind, Tarball, gzip};
 pub use tokens::{IDENTITY, Tokens};
 

@@ -66,11 +66,16 @@ pub struct PushArgs {
 
 /// Runs `coracle artifact push`.
 pub fn push(cx: &Context, args: PushArgs) -> Result<Exit> {
-    args.signing.check()?;
-    let access = args.access.access()?;
+    let engine = cx.engine()?;
+    let signing = args.signing.signing(&engine.config.env)?;
+    let request = artifact::PushRequest {
+        name: args.name,
+        destination: args.destination,
+        access: args.access.access()?,
+        signing,
+    };
     let progress = Copying(Board::new(args.quiet));
-    let (_, digest) =
-        artifact::push(cx.engine()?, &args.name, args.destination.as_deref(), &access, &progress)?;
+    let (_, digest) = artifact::push(engine, &request, &progress)?;
     if let Some(path) = &args.digestfile {
         std::fs::write(path, digest.as_str()).map_err(|e| Error::io("write", path, e))?;
     }

@@ -3,10 +3,12 @@
 
 use clap::Args;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::engine::config::containers;
-use crate::engine::transport::LayerForm;
+use crate::engine::config::{Environment, containers};
 use crate::engine::transport::compress::{Algorithm, Method};
+use crate::engine::transport::{LayerForm, Signing};
+use crate::engine::trust::SignRequest;
 use crate::engine::{Error, Result};
 
 /// Compression of layers.
@@ -58,13 +60,13 @@ pub struct SigningArgs {
     /// Do not write signatures that the image has
     #[arg(long)]
     pub remove_signatures: bool,
-    /// Sign with this GPG key
+    /// Sign with this GPG key of yours; the signature goes to the registry's lookaside (registries.d)
     #[arg(long, value_name = "FINGERPRINT")]
     pub sign_by: Option<String>,
-    /// Sign as this sigstore parameter file says
+    /// Sign as this sigstore parameter file says: with the private key it names
     #[arg(long, value_name = "FILE")]
     pub sign_by_sigstore: Option<PathBuf>,
-    /// Sign with this sigstore private key
+    /// Sign with this sigstore private key; the signature is attached in the registry
     #[arg(long, value_name = "FILE")]
     pub sign_by_sigstore_private_key: Option<PathBuf>,
     /// File with the passphrase of the key
@@ -73,18 +75,19 @@ pub struct SigningArgs {
 }
 
 impl SigningArgs {
+    /// What becomes of signatures. Keys and passphrases are read.
+    ///
     /// # Errors
-    /// `Unsupported` if a signature is to be made.
-    pub fn check(&self) -> Result<()> {
-        let asked = [
-            ("--sign-by", self.sign_by.is_some()),
-            ("--sign-by-sigstore", self.sign_by_sigstore.is_some()),
-            ("--sign-by-sigstore-private-key", self.sign_by_sigstore_private_key.is_some()),
-        ];
-        match asked.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => Err(Error::unsupported(format!("{flag}: signatures are not made yet"))),
-            None => Ok(()),
-        }
+    /// Those of reading them; `Unsupported` if somebody would have to be asked over the network.
+    pub fn signing(&self, env: &Environment) -> Result<Signing> {
+        let request = SignRequest {
+            gpg_key: self.sign_by.clone(),
+            sigstore_key: self.sign_by_sigstore_private_key.clone(),
+            sigstore_parameters: self.sign_by_sigstore.clone(),
+            passphrase_file: self.sign_passphrase_file.clone(),
+        };
+        let signers = request.signers(env)?.into_iter().map(Arc::new).collect();
+        Ok(Signing { remove: self.remove_signatures, signers, identity: None })
     }
 }
 

@@ -10,7 +10,8 @@ use crate::cmd::flags::sides::SidesArgs;
 use crate::cmd::flags::transfer::{EncryptionArgs, SigningArgs};
 use crate::cmd::{Context, Exit};
 use crate::engine::image::transfer::{Instances, TransferRequest, transfer};
-use crate::engine::transport::{CopyOptions, Format, Location};
+use crate::engine::registry::Reference;
+use crate::engine::transport::{CopyOptions, Format, Location, Signing};
 use crate::engine::{Error, Result};
 
 /// Copy an image from one place to another
@@ -40,6 +41,9 @@ pub struct CopyArgs {
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
+    /// Name that new signatures are for [default: that of the destination]
+    #[arg(long, value_name = "NAME", help_heading = "Signatures")]
+    pub sign_identity: Option<String>,
     /// Signature policy file instead of policy.json
     #[arg(long, value_name = "FILE", hide = true)]
     pub signature_policy: Option<PathBuf>,
@@ -68,7 +72,6 @@ pub struct CopyArgs {
 
 /// Runs `coracle image copy`.
 pub fn run(cx: &Context, args: CopyArgs) -> Result<Exit> {
-    args.signing.check()?;
     args.encryption.check()?;
     args.decryption.check()?;
     let instances = match args.multi_arch.as_deref() {
@@ -78,6 +81,9 @@ pub fn run(cx: &Context, args: CopyArgs) -> Result<Exit> {
         _ => Instances::System,
     };
     let destination = Location::parse(&args.destination)?;
+    let identity = args.sign_identity.as_deref().map(Reference::parse).transpose()?;
+    let engine = cx.engine()?;
+    let signing = Signing { identity, ..args.signing.signing(&engine.config.env)? };
     let directory = matches!(destination, Location::Directory(_));
     let request = TransferRequest {
         source: Location::parse(&args.source)?,
@@ -91,13 +97,13 @@ pub fn run(cx: &Context, args: CopyArgs) -> Result<Exit> {
             preserve_digests: args.preserve_digests,
             platform: args.platform.request(None)?,
             parallel: args.sides.image_parallel_copies.unwrap_or(0).min(32),
+            signing,
             ..CopyOptions::default()
         },
         additional_tags: args.additional_tag,
         signature_policy: args.signature_policy,
         destination,
     };
-    let engine = cx.engine()?;
     let sending = Copying::unless_piped(Board::new(args.quiet));
     let copied = transfer(engine, &request, &Receiving::new(args.quiet), &sending)?;
     if let Some(path) = &args.digestfile {

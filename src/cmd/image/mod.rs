@@ -16,8 +16,10 @@ pub mod remote;
 pub mod rmi;
 pub mod save;
 pub mod scp;
+pub mod sign;
 pub mod sync;
 pub mod tag;
+pub mod trust;
 pub mod untag;
 
 use super::later::Later;
@@ -48,9 +50,13 @@ pub enum ImageCommand {
     Rm(Later<rmi::RmiArgs>),
     Save(Later<save::SaveArgs>),
     Scp(Later<scp::ScpArgs>),
+    Sign(Later<sign::SignArgs>),
     Sync(Later<sync::SyncArgs>),
     Search(Later<super::registry::search::SearchArgs>),
     Tag(Later<tag::TagArgs>),
+    /// Say and show which images may be used
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
     Untag(Later<untag::UntagArgs>),
 }
 
@@ -74,9 +80,11 @@ impl ImageCommand {
             Self::Rm(args) => rmi::run(cx, args.0),
             Self::Save(args) => save::run(cx, args.0),
             Self::Scp(args) => scp::run(cx, args.0),
+            Self::Sign(args) => sign::run(cx, args.0),
             Self::Sync(args) => sync::run(cx, args.0),
             Self::Search(args) => super::registry::search::run(cx, args.0),
             Self::Tag(args) => tag::run(cx, args.0),
+            Self::Trust(command) => command.run(cx),
             Self::Untag(args) => untag::run(cx, args.0),
         }
     }

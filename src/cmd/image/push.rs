@@ -61,7 +61,6 @@ pub struct PushArgs {
 
 /// Runs `coracle push`.
 pub fn run(cx: &Context, args: PushArgs) -> Result<Exit> {
-    args.signing.check()?;
     args.encryption.check()?;
     let engine = cx.engine()?;
     let layers = args.compression.form(&engine.config.containers.engine)?;
@@ -74,6 +73,7 @@ pub fn run(cx: &Context, args: PushArgs) -> Result<Exit> {
             layers,
             force: args.compression.force(),
             platform: args.platform.request(None)?,
+            signing: args.signing.signing(&engine.config.env)?,
             ..CopyOptions::default()
         },
     };

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::progress::{Board, Copying, Receiving};
 use crate::cmd::flags::sides::SidesArgs;
+use crate::cmd::flags::transfer::SigningArgs;
 use crate::cmd::{Context, Exit};
 use crate::engine::image::sync::{Side, Step, SyncRequest, plan};
 use crate::engine::image::transfer::{Instances, TransferRequest, transfer};
@@ -49,9 +50,6 @@ pub struct SyncArgs {
     /// Write digest and name of each image to this file
     #[arg(long, value_name = "FILE")]
     pub digestfile: Option<PathBuf>,
-    /// Do not write signatures that the images have
-    #[arg(long)]
-    pub remove_signatures: bool,
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
@@ -64,6 +62,9 @@ pub struct SyncArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub sides: SidesArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub signing: SigningArgs,
 }
 
 fn side(flag: &str, text: &str) -> Result<Side> {
@@ -137,6 +138,7 @@ fn copy(cx: &Context, args: &SyncArgs, step: &Step) -> Result<String> {
             force: args.sides.force(),
             preserve_digests: args.preserve_digests,
             parallel: args.sides.image_parallel_copies.unwrap_or(0).min(32),
+            signing: args.signing.signing(&cx.engine()?.config.env)?,
             ..CopyOptions::default()
         },
         additional_tags: Vec::new(),

@@ -61,7 +61,6 @@ pub struct PushArgs {
 
 /// Runs `coracle manifest push`.
 pub fn run(cx: &Context, args: PushArgs) -> Result<Exit> {
-    args.signing.check()?;
     if !args.add_compression.is_empty() {
         return Err(later("--add-compression", "indexes with several forms of an image"));
     }
@@ -77,6 +76,7 @@ pub fn run(cx: &Context, args: PushArgs) -> Result<Exit> {
             format: args.format.as_deref().map(Format::parse).transpose()?,
             layers: args.compression.form(&engine.config.containers.engine)?,
             force: args.compression.force(),
+            signing: args.signing.signing(&engine.config.env)?,
             ..CopyOptions::default()
         },
     };

@@ -339,6 +339,10 @@ impl Target for NamedTarget {
         self.name.clone()
     }
 
+    fn refuses_signatures(&self) -> Option<&'static str> {
+        Some("pushing signatures for OCI images is not supported")
+    }
+
     fn form(&self) -> LayerForm {
         LayerForm::AsIs
     }

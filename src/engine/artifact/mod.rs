@@ -12,12 +12,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::engine::config::policy::Policy;
-use crate::engine::image::request::{RegistryAccess, client};
+use crate::engine::image::request::{RegistryAccess, client, registry_source, registry_target};
 use crate::engine::registry::manifest::OCI_MANIFEST;
 use crate::engine::registry::{Content, Document, Manifest, Reference};
-use crate::engine::transport::registry::RegistryTarget;
-use crate::engine::transport::{CopyOptions, KnownBlobs, LayerForm, Progress, copy, sniff};
+use crate::engine::transport::{CopyOptions, KnownBlobs, LayerForm, Progress, Signing, copy, sniff};
+use crate::engine::trust::{Policy, Scopes};
 use crate::engine::{Context, Digest, Engine, Error, ErrorKind, Result};
 use crate::failpoint;
 use layout::{FileContent, Layout, Named};
@@ -249,15 +248,20 @@ fn as_is() -> CopyOptions {
 pub fn pull(engine: &Engine, name: &str, access: &RegistryAccess, progress: &dyn Progress) -> Result<Digest> {
     let name = name.strip_prefix("docker://").unwrap_or(name);
     let reference = Reference::parse(name)?.or_latest();
-    Policy::load(&engine.config.env, None)?.check(&reference.to_string())?;
+    let rules = Policy::load(&engine.config.env, None)?.rules(&Scopes::docker(&reference));
+    rules.decide()?;
     let layout = Layout::new(engine.store.graph_root());
     layout.make()?;
     let target = layout.named_target(&reference.to_string());
     let client = client(engine, access)?;
     let known = KnownBlobs::new(engine.store.graph_root());
+    // Nothing keeps signatures of artifacts.
+    let signing = Signing { remove: true, ..Signing::default() };
+    let options = CopyOptions { rules: Some(rules), name: Some(reference.clone()), signing, ..as_is() };
     let mut failed = None;
-    for source in client.sources(&reference)? {
-        match copy(&source, &target, &known, &as_is(), progress) {
+    for repository in client.sources(&reference)? {
+        let source = registry_source(engine, repository)?;
+        match copy(&source, &target, &known, &options, progress) {
             Ok(copied) => return Ok(copied.digest().clone()),
             Err(e) => failed = failed.or(Some(e)),
         }
@@ -266,25 +270,35 @@ pub fn pull(engine: &Engine, name: &str, access: &RegistryAccess, progress: &dyn
     Err(failed.unwrap_or_else(missing).wrap(format!("pull {}", reference.familiar())))
 }
 
+/// What to push, and how.
+#[derive(Clone, Debug, Default)]
+pub struct PushRequest {
+    /// The artifact: its name or digest.
+    pub name: String,
+    /// Where to; `None`: its own name.
+    pub destination: Option<String>,
+    /// How the registry is reached.
+    pub access: RegistryAccess,
+    /// What becomes of signatures.
+    pub signing: Signing,
+}
+
 /// Pushes an artifact to `destination`, or to where its name says; returns name and digest.
-pub fn push(
-    engine: &Engine,
-    name: &str,
-    destination: Option<&str>,
-    access: &RegistryAccess,
-    progress: &dyn Progress,
-) -> Result<(Reference, Digest)> {
+pub fn push(engine: &Engine, request: &PushRequest, progress: &dyn Progress) -> Result<(Reference, Digest)> {
+    let PushRequest { name, destination, access, signing } = request;
     let layout = Layout::new(engine.store.graph_root());
     let named = {
         let _lock = layout.lock_shared()?;
         lookup(&layout, name)?
     };
-    let destination = destination.map_or(named.name.as_str(), |d| d.strip_prefix("docker://").unwrap_or(d));
+    let destination =
+        destination.as_deref().map_or(named.name.as_str(), |d| d.strip_prefix("docker://").unwrap_or(d));
     let destination = Reference::parse(destination)?.or_latest();
-    let target = RegistryTarget(client(engine, access)?.target(&destination)?);
+    let target = registry_target(engine, &client(engine, access)?, &destination)?;
     let source = layout.source(&named);
     let known = KnownBlobs::new(engine.store.graph_root());
-    let copied = copy(&source, &target, &known, &as_is(), progress)
+    let options = CopyOptions { signing: signing.clone(), ..as_is() };
+    let copied = copy(&source, &target, &known, &options, progress)
         .with_context(|| format!("push {}", destination.familiar()))?;
     Ok((destination, copied.digest().clone()))
 }

@@ -1,4 +1,4 @@
-//! Configuration files: containers.conf, storage.conf, registries.conf, policy.json, credentials.
+//! Configuration files: containers.conf, storage.conf, registries.conf, credentials.
 //!
 //! Parsing and merging are here; nothing is written. [`Config`] is what an [`crate::engine::Engine`] is opened with;
 //! the registries' files are read by [`crate::engine::registry`] only when a registry is spoken to.
@@ -7,7 +7,6 @@ pub mod auth;
 pub mod certs;
 pub mod containers;
 pub mod environment;
-pub mod policy;
 pub mod registries;
 pub mod storage;
 

@@ -87,7 +87,17 @@ fn image(name: &Reference, layer: &[u8]) -> Result<(ImageToStore, Digest)> {
         return Err(Error::corrupt("the built-in image is not an image"));
     };
     let config = ImageConfig::parse(&raw_config)?;
-    Ok((ImageToStore { names: vec![name.clone()], manifest, index: None, raw_config, config }, digest))
+    Ok((
+        ImageToStore {
+            names: vec![name.clone()],
+            manifest,
+            index: None,
+            raw_config,
+            config,
+            signatures: Vec::new(),
+        },
+        digest,
+    ))
 }
 
 /// A ustar archive (POSIX.1-1988) of one executable, `hello`.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::places;
 use super::receive::{Received, Wanted, receive};
 use super::request::Progress;
-use crate::engine::config::policy::Policy;
 use crate::engine::registry::{Descriptor, PlatformRequest, Reference};
 use crate::engine::store::ImageRecord;
 use crate::engine::transport::directory::Directory;
@@ -16,7 +15,8 @@ use crate::engine::transport::docker_archive::{DockerArchive, Item};
 use crate::engine::transport::files::Files;
 use crate::engine::transport::layout::{IMAGE_NAME, Layout, REF_NAME};
 use crate::engine::transport::location::is_id;
-use crate::engine::transport::{Chosen, Location, Source};
+use crate::engine::transport::{Chosen, Location, Signing, Source};
+use crate::engine::trust::{Policy, Rules, Scopes};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use crate::failpoint;
 
@@ -42,6 +42,9 @@ struct Loading<'a> {
     engine: &'a Engine,
     request: &'a LoadRequest,
     progress: &'a dyn Progress,
+    rules: Rules,
+    /// What the image is called where it is, if the place says it.
+    known_as: Option<Reference>,
 }
 
 /// Loads all images of some files. `what` they are, for messages.
@@ -56,18 +59,23 @@ pub fn load(
     request: &LoadRequest,
     progress: &dyn Progress,
 ) -> Result<Vec<Loaded>> {
-    let loading = Loading { engine, request, progress };
     let policy = Policy::load(&engine.config.env, request.signature_policy.as_deref())?;
+    let path = std::fs::canonicalize(what).unwrap_or_else(|_| engine.config.env.cwd.join(what));
+    let loading = |transport: &'static str| -> Result<Loading<'_>> {
+        let rules = policy.rules(&Scopes::path(transport, &path));
+        rules.decide()?;
+        Ok(Loading { engine, request, progress, rules, known_as: None })
+    };
+    let directory = matches!(files, Files::Directory(_));
     let files = match Layout::open(files, what.to_owned())? {
         Ok(layout) => {
-            policy.check_at("oci-archive", what.as_ref())?;
-            return loading.layout(&Arc::new(layout));
+            let transport = if directory { "oci" } else { "oci-archive" };
+            return loading(transport)?.layout(&Arc::new(layout));
         }
         Err(files) => files,
     };
     if let Some(directory) = image_directory(&files)? {
-        policy.check_at("dir", what.as_ref())?;
-        return Ok(vec![loading.one(&directory, Vec::new(), what)?]);
+        return Ok(vec![loading("dir")?.one(&directory, Vec::new(), what)?]);
     }
     if !DockerArchive::is(&files)? {
         return Err(Error::corrupt(format!(
@@ -75,8 +83,7 @@ pub fn load(
         ))
         .with_hint("load reads docker archives, OCI layouts and archives, and dir: directories; a file system is imported"));
     }
-    policy.check_at("docker-archive", what.as_ref())?;
-    loading.docker(&Arc::new(DockerArchive::open(files, what.to_owned())?), &Chosen::Only)
+    loading("docker-archive")?.docker(&Arc::new(DockerArchive::open(files, what.to_owned())?), &Chosen::Only)
 }
 
 /// Loads from a place with a transport: all its images, unless one is chosen.
@@ -86,9 +93,11 @@ pub fn load_from(
     request: &LoadRequest,
     progress: &dyn Progress,
 ) -> Result<Vec<Loaded>> {
-    let loading = Loading { engine, request, progress };
     let policy = Policy::load(&engine.config.env, request.signature_policy.as_deref())?;
-    places::check(&policy, location)?;
+    let no_archive = || Error::invalid(format!("{location} is no archive"));
+    let rules = places::rules(engine, &policy, location)?.ok_or_else(no_archive)?;
+    let known_as = places::name_there(location);
+    let loading = Loading { engine, request, progress, rules, known_as };
     match location {
         Location::Oci(path, Chosen::Only) | Location::OciArchive(path, Chosen::Only) => {
             loading.layout(&places::layout(engine, path)?)
@@ -113,9 +122,7 @@ pub fn load_from(
             let named = Reference::parse(name).ok().filter(|_| !is_id(name)).map(Reference::or_latest);
             Ok(vec![loading.one(&source, named.into_iter().collect(), name)?])
         }
-        Location::Name(name) | Location::Storage(name) | Location::Registry(name) => {
-            Err(Error::invalid(format!("{name} is no archive")))
-        }
+        Location::Name(_) | Location::Storage(_) | Location::Registry(_) => Err(no_archive()),
     }
 }
 
@@ -130,7 +137,14 @@ fn image_directory(files: &Files) -> Result<Option<Directory>> {
 
 impl Loading<'_> {
     fn one(&self, source: &dyn Source, names: Vec<Reference>, what: &str) -> Result<Loaded> {
-        let wanted = Wanted { names: &names, platform: &self.request.platform, what: what.to_owned() };
+        let wanted = Wanted {
+            names: &names,
+            platform: &self.request.platform,
+            what: what.to_owned(),
+            rules: &self.rules,
+            known_as: self.known_as.as_ref(),
+            signing: &Signing::default(),
+        };
         let document = source.document()?;
         let Received { image, .. } = receive(self.engine, source, document, &wanted, self.progress)
             .with_context(|| format!("load {}", source.describe()))?;

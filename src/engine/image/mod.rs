@@ -20,6 +20,7 @@ mod receive;
 pub mod remove;
 pub mod request;
 pub mod save;
+pub mod sign;
 pub mod sync;
 pub mod tag;
 pub mod transfer;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use super::find;
 use super::pull::locate;
-use super::request::{RegistryAccess, client};
-use crate::engine::config::policy::Policy;
+use super::request::{RegistryAccess, client, registry_source, registry_target};
 use crate::engine::registry::Reference;
 use crate::engine::transport::daemon::Daemon;
 use crate::engine::transport::directory::{Directory, DirectoryTarget};
@@ -16,10 +15,11 @@ use crate::engine::transport::docker_target::DockerWriter;
 use crate::engine::transport::files::{Files, Index};
 use crate::engine::transport::layout::Layout;
 use crate::engine::transport::layout_target::LayoutWriter;
-use crate::engine::transport::registry::RegistryTarget;
+use crate::engine::transport::location::is_id;
 use crate::engine::transport::sink::Sink;
 use crate::engine::transport::storage::StorageSource;
 use crate::engine::transport::{Chosen, LayerForm, Location, Source, Target};
+use crate::engine::trust::{Policy, Rules, Scopes};
 use crate::engine::{Context, Engine, Error, Result};
 
 /// The directory for archives that must be written down before they can be read: `$TMPDIR`, containers.conf's
@@ -71,17 +71,12 @@ pub(super) fn daemon(engine: &Engine) -> Result<Daemon> {
 /// Opens a place to read one image from.
 ///
 /// # Errors
-/// `NotFound` if there is none, `Invalid` if there are several and none was chosen, `Denied` if policy.json forbids it.
+/// `NotFound` if there is none, `Invalid` if there are several and none was chosen.
 pub fn source<'a>(
     engine: &'a Engine,
     location: &Location,
     access: &RegistryAccess,
-    policy: &Policy,
 ) -> Result<Box<dyn Source + 'a>> {
-    match location {
-        Location::Registry(name) => policy.check(&Reference::parse(name)?.or_latest().to_string())?,
-        _ => check(policy, location)?,
-    }
     Ok(match location {
         Location::Name(name) | Location::Storage(name) => {
             Box::new(StorageSource::new(&engine.store, find(engine, name)?.image)?)
@@ -89,7 +84,7 @@ pub fn source<'a>(
         Location::Registry(name) => {
             let name = Reference::parse(name)?.digest_over_tag().or_latest();
             let (repository, _) = locate(&client(engine, access)?, &name, || {})?;
-            Box::new(repository)
+            Box::new(registry_source(engine, repository)?)
         }
         Location::Oci(path, chosen) | Location::OciArchive(path, chosen) => {
             Box::new(layout(engine, path)?.choose(chosen)?)
@@ -100,19 +95,45 @@ pub fn source<'a>(
     })
 }
 
-/// Asks policy.json about an image that does not come from a registry.
-pub(super) fn check(policy: &Policy, location: &Location) -> Result<()> {
-    let absolute = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-    let (transport, scope) = match location {
-        // It was accepted when it came here.
-        Location::Name(_) | Location::Storage(_) | Location::Registry(_) => return Ok(()),
-        Location::Oci(path, _) => ("oci", absolute(path)),
-        Location::OciArchive(path, _) => ("oci-archive", absolute(path)),
-        Location::DockerArchive(path, _) => ("docker-archive", absolute(path)),
-        Location::Directory(path) => ("dir", absolute(path)),
-        Location::Daemon(_) => ("docker-daemon", PathBuf::new()),
+/// What policy.json wants of an image that comes from there. An image of the store was judged when it came there, and only
+/// rules that are about the store judge it once more, as in podman.
+///
+/// `Denied` if it may be none.
+pub(super) fn rules(engine: &Engine, policy: &Policy, location: &Location) -> Result<Option<Rules>> {
+    let absolute =
+        |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| engine.config.env.cwd.join(path));
+    let scopes = match location {
+        Location::Name(_) | Location::Storage(_) if !policy.mentions("containers-storage") => {
+            return Ok(None);
+        }
+        Location::Name(name) | Location::Storage(name) => {
+            let found = find(engine, name)?;
+            let driver = engine.store.driver_name();
+            Scopes::storage(driver, engine.store.graph_root(), found.name.as_ref(), &found.image.id)
+        }
+        Location::Registry(_) | Location::Daemon(_) => match (location, name_there(location)) {
+            (Location::Registry(_), Some(name)) => Scopes::docker(&name),
+            (_, name) => Scopes::daemon(name.as_ref()),
+        },
+        Location::Oci(path, _) => Scopes::path("oci", &absolute(path)),
+        Location::OciArchive(path, _) => Scopes::path("oci-archive", &absolute(path)),
+        Location::DockerArchive(path, _) => Scopes::path("docker-archive", &absolute(path)),
+        Location::Directory(path) => Scopes::path("dir", &absolute(path)),
     };
-    policy.check_at(transport, &scope)
+    let rules = policy.rules(&scopes);
+    rules.decide()?;
+    Ok(Some(rules))
+}
+
+/// What an image is called where it is, as far as the place says it: for policy.json and for signatures.
+pub(super) fn name_there(location: &Location) -> Option<Reference> {
+    let name = match location {
+        Location::Registry(name) => name,
+        Location::Daemon(name) | Location::Name(name) | Location::Storage(name) if !is_id(name) => name,
+        Location::DockerArchive(_, Chosen::Name(name)) => name,
+        _ => return None,
+    };
+    Reference::parse(name).ok().map(Reference::digest_over_tag).map(Reference::or_latest)
 }
 
 /// Opens a place to write one image to. `name`: what the image is called where the place does not say it.
@@ -133,7 +154,7 @@ pub fn target<'a>(
     Ok(match location {
         Location::Registry(name) => {
             let name = Reference::parse(name)?.or_latest();
-            Box::new(RegistryTarget(client(engine, access)?.target(&name)?))
+            Box::new(registry_target(engine, &client(engine, access)?, &name)?)
         }
         Location::Oci(path, chosen) => {
             let names = unindexed(chosen)?.into_iter().collect();

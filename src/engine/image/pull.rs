@@ -5,12 +5,13 @@
 
 use super::lookup::{Found, find_for, no_such_image};
 use super::receive::{Wanted, receive};
-use super::request::{Progress, PullPolicy, PullRequest, PulledImage, client};
+use super::request::{Progress, PullPolicy, PullRequest, PulledImage, client, registry_source};
 use super::{ImageConfig, config_of, hello, index};
-use crate::engine::config::policy::Policy;
 use crate::engine::config::registries::{Registries, ShortNameMode};
 use crate::engine::registry::reference::is_identifier;
 use crate::engine::registry::{Client, Document, Reference, Repository, ShortName};
+use crate::engine::transport::Signing;
+use crate::engine::trust::{Policy, Scopes};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 
 /// Makes sure the image is here as the policy says, and returns it. A manifest list that is here stands for its instance.
@@ -149,9 +150,10 @@ fn pull_first(
     let policy = Policy::load(&engine.config.env, request.signature_policy.as_deref())?;
     let mut errors: Vec<Error> = Vec::new();
     for candidate in candidates {
-        policy.check(&candidate.to_string())?;
-        let pulled =
-            locate(client, candidate, || progress.started(candidate, note)).and_then(|(source, document)| {
+        let rules = policy.rules(&Scopes::docker(candidate));
+        rules.decide()?;
+        let pulled = locate(client, candidate, || progress.started(candidate, note)).and_then(
+            |(repository, document)| {
                 let digest = document.digest().clone();
                 match newer_than {
                     Some(found) if found.image.digests().contains(&digest) => Ok(present(found)),
@@ -160,10 +162,14 @@ fn pull_first(
                             names: std::slice::from_ref(candidate),
                             platform: &request.platform,
                             what: candidate.familiar(),
+                            rules: &rules,
+                            known_as: Some(candidate),
+                            signing: &Signing::default(),
                         };
+                        let source = registry_source(engine, repository)?;
                         let received = receive(engine, &source, document, &wanted, progress)
                             .with_context(|| format!("pull {}", candidate.familiar()))?;
-                        received.note(engine, source.reference());
+                        received.note(engine, source.repository.reference());
                         Ok(PulledImage {
                             image: received.image,
                             name: Some(candidate.clone()),
@@ -172,7 +178,8 @@ fn pull_first(
                         })
                     }
                 }
-            });
+            },
+        );
         match pulled {
             Ok(pulled) => {
                 progress.finished(&pulled);

@@ -2,9 +2,8 @@
 
 use super::find;
 use super::index::{self, IndexPush};
-use super::request::{RegistryAccess, client};
+use super::request::{RegistryAccess, client, registry_target};
 use crate::engine::registry::{Document, Reference};
-use crate::engine::transport::registry::RegistryTarget;
 use crate::engine::transport::storage::StorageSource;
 use crate::engine::transport::{CopyOptions, KnownBlobs, Progress, copy};
 use crate::engine::{Context, Digest, Engine, Error, Result};
@@ -95,7 +94,7 @@ fn push_image(
     progress: &dyn Progress,
 ) -> Result<Pushed> {
     let source = StorageSource::new(&engine.store, engine.store.image(id)?)?;
-    let target = RegistryTarget(client(engine, &request.access)?.target(&name)?);
+    let target = registry_target(engine, &client(engine, &request.access)?, &name)?;
     started(&name);
     let known = KnownBlobs::new(engine.store.graph_root());
     let copied = copy(&source, &target, &known, &request.options, progress)

@@ -6,15 +6,17 @@
 //! IDs, big data and names are those of containers/image's storage transport (`storage/storage_dest.go`): the image's ID
 //! is the hex of its configuration's digest; a layer's is its DiffID's for the lowest, else the SHA-256 of
 //! `PARENT+DIFFID`; the items are the configuration by its digest, an index and the manifest by `manifest-DIGEST`, and
-//! the manifest once more as `manifest`.
+//! the manifest once more as `manifest`. Signatures are two items likewise, with their sizes in the record's metadata.
 
 use super::request::Progress;
 use super::{ImageConfig, layers};
 use crate::engine::registry::{Descriptor, Document, Manifest, PlatformRequest, Reference};
-use crate::engine::store::{BigData, ImageRecord, NewImage};
+use crate::engine::store::{BigData, ImageRecord, NewImage, SignatureSizes};
 use crate::engine::transport::compress::Algorithm;
 use crate::engine::transport::copy::chosen;
-use crate::engine::transport::{KnownBlobs, Source, rewrite};
+use crate::engine::transport::storage::{SIGNATURES, signatures_key};
+use crate::engine::transport::{KnownBlobs, Signing, Source, rewrite};
+use crate::engine::trust::{Evidence, Rules, Signature};
 use crate::engine::{Context, Digest, Engine, Error, Result};
 use crate::failpoint;
 
@@ -26,6 +28,12 @@ pub(super) struct Wanted<'a> {
     pub(super) platform: &'a PlatformRequest,
     /// What it is, for messages.
     pub(super) what: String,
+    /// What it has to fulfil.
+    pub(super) rules: &'a Rules,
+    /// The name it has where it comes from, for the rules.
+    pub(super) known_as: Option<&'a Reference>,
+    /// What becomes of signatures.
+    pub(super) signing: &'a Signing,
 }
 
 /// An image that is here now.
@@ -75,13 +83,31 @@ pub(super) fn receive(
         return Err(Error::corrupt("an index was chosen instead of an image"));
     };
     failpoint!("pull.manifest-fetched");
+    let signatures = judged(source, &manifest, wanted)?;
     let raw_config = stored_config(engine, &manifest)
         .map_or_else(|| source.config(&manifest.config), Ok)
         .context("image configuration")?;
     let config = ImageConfig::parse(&raw_config)?;
     check_platform(&wanted.what, &config, wanted.platform, from_index)?;
-    let image = ImageToStore { names: wanted.names.to_vec(), manifest, index, raw_config, config };
+    let names = wanted.names.to_vec();
+    let image = ImageToStore { names, manifest, index, raw_config, config, signatures };
     store(engine, image, source, progress)
+}
+
+/// The signatures that the image is to have here, once the rules have been asked about those it has.
+fn judged(source: &dyn Source, manifest: &Manifest, wanted: &Wanted<'_>) -> Result<Vec<Signature>> {
+    let signing = wanted.signing;
+    let asked = wanted.rules.need_signatures() || !signing.remove;
+    let mut found = if asked { source.signatures(&manifest.digest)? } else { Vec::new() };
+    let evidence = Evidence { name: wanted.known_as, manifest: &manifest.raw, signatures: &found };
+    wanted.rules.judge(evidence)?;
+    if signing.remove {
+        found.clear();
+    }
+    if let (false, Some(name)) = (signing.signers.is_empty(), wanted.names.first()) {
+        found.extend(signing.sign_as(&Document::Manifest(manifest.clone()), name)?);
+    }
+    Ok(found)
 }
 
 /// The configuration, if an image with it is here: it need not be fetched again.
@@ -116,6 +142,7 @@ pub(super) struct ImageToStore {
     pub(super) index: Option<BigData>,
     pub(super) raw_config: Vec<u8>,
     pub(super) config: ImageConfig,
+    pub(super) signatures: Vec<Signature>,
 }
 
 impl ImageToStore {
@@ -133,7 +160,7 @@ pub(super) fn store(
     progress: &dyn Progress,
 ) -> Result<Received> {
     let blobs = image.blobs();
-    let ImageToStore { names, manifest, index, raw_config, config } = image;
+    let ImageToStore { names, manifest, index, raw_config, config, signatures } = image;
     let chain = layers::chain(&manifest, &config)?;
     let brought = layers::bring(engine, &chain, source, progress)?;
     failpoint!("pull.layers-unpacked");
@@ -149,6 +176,7 @@ pub(super) fn store(
     for key in [format!("manifest-{}", manifest.digest), "manifest".to_owned()] {
         big_data.push(BigData { key, data: manifest.raw.clone(), digest: Some(manifest.digest.clone()) });
     }
+    let metadata = signature_items(&manifest.digest, &signatures, &mut big_data);
     let record = engine.store.commit_image(
         brought.staged,
         NewImage {
@@ -157,7 +185,7 @@ pub(super) fn store(
             top_layer: chain.last().map(|l| l.id.clone()),
             digest: Some(manifest.digest),
             created: config.created(),
-            metadata: "{}".to_owned(),
+            metadata,
             big_data,
             ..NewImage::default()
         },
@@ -165,4 +193,17 @@ pub(super) fn store(
     drop(brought.locks);
     failpoint!("pull.image-committed");
     Ok(Received { image: record, changed: !before, blobs })
+}
+
+/// Adds the items of an image's signatures; returns the record's metadata.
+fn signature_items(manifest: &Digest, signatures: &[Signature], items: &mut Vec<BigData>) -> String {
+    if signatures.is_empty() {
+        return "{}".to_owned();
+    }
+    let each: Vec<Vec<u8>> = signatures.iter().map(Signature::to_bytes).collect();
+    let data = each.concat();
+    for key in [SIGNATURES.to_owned(), signatures_key(manifest)] {
+        items.push(BigData { key, digest: Some(Digest::sha256(&data)), data: data.clone() });
+    }
+    SignatureSizes::new(manifest, each.iter().map(Vec::len).collect()).text()
 }

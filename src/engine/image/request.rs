@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::engine::config::auth::Credentials;
 use crate::engine::config::registries::Registries;
 use crate::engine::registry::host::Retry;
-use crate::engine::registry::{Client, ClientOptions, PlatformRequest, Reference};
+use crate::engine::registry::{Client, ClientOptions, PlatformRequest, Reference, Repository};
 use crate::engine::store::ImageRecord;
+use crate::engine::transport::registry::{RegistrySource, RegistryTarget};
+use crate::engine::trust::RegistriesD;
 use crate::engine::{Digest, Engine, Error, Result, moment};
 
 /// When to ask a registry for an image.
@@ -147,6 +149,18 @@ pub fn client(engine: &Engine, access: &RegistryAccess) -> Result<Client> {
         retry: Retry { attempts: access.retry.or(conf.retry).unwrap_or(default.attempts), delay, ..default },
     };
     Ok(Client::new(env, Registries::load(env)?, options))
+}
+
+/// A repository to read an image from, with what registries.d says about its signatures.
+pub fn registry_source(engine: &Engine, repository: Repository) -> Result<RegistrySource> {
+    let signatures = RegistriesD::load(&engine.config.env, None)?.of(repository.reference())?;
+    Ok(RegistrySource { repository, signatures })
+}
+
+/// A name to write an image to, with what registries.d says about its signatures.
+pub fn registry_target(engine: &Engine, client: &Client, name: &Reference) -> Result<RegistryTarget> {
+    let signatures = RegistriesD::load(&engine.config.env, None)?.of(name)?;
+    Ok(RegistryTarget { repository: client.target(name)?, signatures })
 }
 
 /// The pause before a further attempt, as `--retry-delay` and containers.conf give it: a duration, or seconds. `what` is

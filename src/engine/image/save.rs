@@ -14,7 +14,7 @@ use crate::engine::transport::docker_target::DockerWriter;
 use crate::engine::transport::layout_target::LayoutWriter;
 use crate::engine::transport::sink::Sink;
 use crate::engine::transport::storage::StorageSource;
-use crate::engine::transport::{CopyOptions, Format, KnownBlobs, LayerForm, Progress, Target, copy};
+use crate::engine::transport::{CopyOptions, Format, KnownBlobs, LayerForm, Progress, Signing, Target, copy};
 use crate::engine::{Context, Engine, Error, Result};
 
 /// The form of what is saved.
@@ -140,6 +140,8 @@ fn write(
     let gzip = LayerForm::Compressed(Method { algorithm: Algorithm::Gzip, level: None });
     let options = CopyOptions {
         format: (request.format == SaveFormat::DockerDirectory).then_some(Format::Docker),
+        // As podman does: an archive is the image without what was said about it.
+        signing: Signing { remove: true, ..Signing::default() },
         layers: request.compress.map(|compress| if compress { gzip } else { LayerForm::Plain }),
         ..CopyOptions::default()
     };

@@ -7,12 +7,12 @@ use super::find;
 use super::places::{self, source, target};
 use super::pull::locate;
 use super::receive::{Wanted, receive};
-use super::request::{self, RegistryAccess, client};
+use super::request::{self, RegistryAccess, client, registry_source};
 use super::tag::new_name;
-use crate::engine::config::policy::Policy;
 use crate::engine::registry::{Client, Document, PlatformRequest, Reference};
 use crate::engine::transport::copy::chosen;
 use crate::engine::transport::{Chosen, CopyOptions, KnownBlobs, Location, Progress, Source, copy};
+use crate::engine::trust::Policy;
 use crate::engine::{Context, Digest, Engine, Error, ErrorKind, Result};
 
 /// Which instances of an index are copied.
@@ -73,7 +73,9 @@ pub fn transfer(
         Location::Name(name) => Some(new_name(name)?),
         _ => None,
     };
-    let from = source(engine, &request.source, &request.source_access, &policy)?;
+    let rules = places::rules(engine, &policy, &request.source)?;
+    let from = source(engine, &request.source, &request.source_access)?;
+    let known_as = places::name_there(&request.source);
     let what = || format!("copy {} to {}", request.source, request.destination);
     let Some(name) = name else {
         let named = name_of_source(engine, &request.source);
@@ -83,13 +85,21 @@ pub fn transfer(
             if let Document::Manifest(_) = &document {
                 return Err(Error::invalid(format!("{} has no index", request.source)));
             }
+            let signing = &request.options.signing;
+            signing.check(to.as_ref())?;
+            let mut signatures =
+                if signing.remove { Vec::new() } else { from.signatures(document.digest())? };
             to.put_document(&document, false)?;
+            signatures.extend(signing.sign(&document, to.as_ref())?);
+            if !signatures.is_empty() {
+                to.put_signatures(&document, false, &signatures)?;
+            }
             to.finish()?;
             return Ok(Transferred { digest: document.digest().clone(), id: None });
         }
         let known = KnownBlobs::new(engine.store.graph_root());
         let all = request.instances == Instances::All;
-        let options = CopyOptions { all, ..request.options.clone() };
+        let options = CopyOptions { all, rules, name: known_as, ..request.options.clone() };
         let copied = copy(from.as_ref(), to.as_ref(), &known, &options, sending).with_context(what)?;
         to.finish()?;
         return Ok(Transferred { digest: copied.digest().clone(), id: None });
@@ -108,8 +118,17 @@ pub fn transfer(
         let digest = from.document()?.digest().clone();
         return Ok(Transferred { digest, id: Some(image.id) });
     }
-    let wanted =
-        Wanted { names: &names, platform: &request.options.platform, what: request.source.to_string() };
+    let Some(rules) = rules else {
+        return Err(Error::corrupt(format!("{} is in the store already", request.source)));
+    };
+    let wanted = Wanted {
+        names: &names,
+        platform: &request.options.platform,
+        what: request.source.to_string(),
+        rules: &rules,
+        known_as: known_as.as_ref(),
+        signing: &request.options.signing,
+    };
     let document = from.document()?;
     if request.instances == Instances::All && matches!(document, Document::Index(_)) {
         return Err(Error::unsupported("the store keeps one platform of an image under one name")
@@ -155,14 +174,15 @@ pub fn look(
     (with_image, with_tags): (bool, bool),
 ) -> Result<Seen> {
     let policy = Policy::load(&engine.config.env, None)?;
+    places::rules(engine, &policy, location)?;
     let Location::Registry(name) = location else {
-        return seen(source(engine, location, access, &policy)?.as_ref(), platform, with_image);
+        return seen(source(engine, location, access)?.as_ref(), platform, with_image);
     };
     let name = Reference::parse(name)?.digest_over_tag().or_latest();
-    policy.check(&name.to_string())?;
     // One client, so that what it learns of the registry is learnt once.
     let client = client(engine, access)?;
     let (repository, document) = locate(&client, &name, || {})?;
+    let repository = registry_source(engine, repository)?;
     std::thread::scope(|scope| {
         let tags = with_tags.then(|| scope.spawn(|| tags_of(&client, &name.clone().without_tag())));
         let mut seen = describe(&repository, document, platform, with_image)?;

@@ -3,6 +3,8 @@
 //! A request is authenticated when the host asks for it, repeated with growing pauses when the host is overloaded or
 //! drops the connection, and follows redirects without taking credentials along.
 
+mod public;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex as StdMutex, OnceLock};
@@ -386,22 +388,6 @@ impl Host {
             StatusCode::NOT_FOUND => Error::not_found(format!("registry {}: {text}", self.name)),
             _ => Error::new(ErrorKind::Network, format!("registry {}: {text}", self.name)),
         }
-    }
-
-    /// A GET of a foreign URL: no credentials, TLS as for any host.
-    pub async fn get_foreign(&self, url: &str, offset: u64) -> Result<Response> {
-        let url = Url::parse(url).map_err(|e| Error::corrupt(format!("foreign layer {url:?}: {e}")))?;
-        let secure = url.scheme() == "https" || (url.scheme() == "http" && self.insecure);
-        if !secure {
-            return Err(Error::new(ErrorKind::Denied, format!("foreign layer {url}: not an https address")));
-        }
-        let mut request = self.http()?.get(url.clone());
-        if offset > 0 {
-            request = request.header(reqwest::header::RANGE, format!("bytes={offset}-"));
-        }
-        request.send().await.map_err(|e| {
-            Error::new(ErrorKind::Network, format!("foreign layer {url}")).with_source(root_cause(&e))
-        })
     }
 }
 

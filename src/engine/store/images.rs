@@ -5,7 +5,7 @@ use super::layers::{Layers, check_id};
 use super::layout::big_data_name;
 use super::pending::{Note, Pending};
 use super::staging::StagedLayer;
-use super::{BigData, ImageRecord, NewImage, NewLayer, Store};
+use super::{BigData, ImageRecord, NewImage, NewLayer, Store, signatures};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::lock::FileLock;
 use crate::engine::{Digest, Error, ErrorKind, Result};
@@ -267,6 +267,12 @@ impl<'s> Images<'s> {
                 image
             }
         };
+        if let Some(digest) = new.digest.as_ref().filter(|_| !new.metadata.is_empty()) {
+            let metadata = signatures::merged(&image.metadata, &new.metadata, digest);
+            if metadata != image.metadata {
+                self.records.update(&new.id, |map| set_field(map, "metadata", &metadata))?;
+            }
+        }
         if !placed {
             write_items(&self.store.layout.images.join(&image.id), &new.big_data, Durability::Synced)?;
         }

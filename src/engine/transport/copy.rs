@@ -3,7 +3,8 @@
 //! Layers are moved several at a time, each in one stream: read, checked against its digest and DiffID, compressed or
 //! inflated if the target wants it in another form, written. A layer that the target has, as the blob the manifest
 //! names or as another that is known to hold the same archive, is not moved. Then come configuration, manifest and, for
-//! several instances, the index: what names something is written after it.
+//! several instances, the index: what names something is written after it. Signatures go along ([`super::signing`]); a
+//! document that has some is not changed.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,80 +15,12 @@ use super::archive::Archive;
 use super::compress::{Algorithm, Method};
 use super::known::KnownBlobs;
 use super::rewrite::{self, Replaced};
-use super::{BlobKind, Bytes, Held, Source, Target};
+use super::{BlobKind, Bytes, CopyOptions, Format, Held, LayerForm, Source, Target};
 use crate::engine::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use crate::engine::registry::{Descriptor, Document, Index, Manifest, PlatformRequest};
+use crate::engine::trust::{Evidence, Rules, Signature};
 use crate::engine::{Context, Digest, Error, Result};
 use crate::failpoint;
-
-/// The form of manifests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// The OCI image specification's.
-    Oci,
-    /// Docker's manifest version 2, schema 2.
-    Docker,
-}
-
-impl Format {
-    /// Parses `oci`, `v2s2` and `docker`.
-    ///
-    /// `Unsupported` for `v2s1`, which nobody reads any more.
-    pub fn parse(text: &str) -> Result<Self> {
-        match text {
-            "oci" => Ok(Self::Oci),
-            "v2s2" | "docker" => Ok(Self::Docker),
-            "v2s1" => Err(Error::unsupported("the manifest format v2s1 is obsolete and is not written")),
-            _ => {
-                Err(Error::invalid(format!("unknown manifest format {text:?}")).with_hint("use oci or v2s2"))
-            }
-        }
-    }
-
-    fn manifest(self) -> &'static str {
-        match self {
-            Self::Oci => OCI_MANIFEST,
-            Self::Docker => DOCKER_MANIFEST,
-        }
-    }
-
-    fn index(self) -> &'static str {
-        match self {
-            Self::Oci => OCI_INDEX,
-            Self::Docker => DOCKER_LIST,
-        }
-    }
-}
-
-/// The form of layers in the copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LayerForm {
-    /// As the source has them.
-    AsIs,
-    /// Compressed; what is compressed already stays as it is, unless [`CopyOptions::force`].
-    Compressed(Method),
-    /// Not compressed.
-    Plain,
-}
-
-/// How to copy.
-#[derive(Clone, Debug, Default)]
-pub struct CopyOptions {
-    /// The form of the manifest; `None`: the source's, if the target takes it.
-    pub format: Option<Format>,
-    /// The form of the layers; `None`: what the target prefers.
-    pub layers: Option<LayerForm>,
-    /// Compress again what is compressed by another algorithm.
-    pub force: bool,
-    /// All instances of an index, not the one for `platform`.
-    pub all: bool,
-    /// Which instance.
-    pub platform: PlatformRequest,
-    /// Fail instead of changing a digest.
-    pub preserve_digests: bool,
-    /// Layers moved at a time; 0: three.
-    pub parallel: usize,
-}
 
 /// What was written.
 #[derive(Clone, Debug)]
@@ -151,7 +84,9 @@ pub fn copy(
     options: &CopyOptions,
     progress: &dyn Progress,
 ) -> Result<Copied> {
-    let copying = Copying { source, target, known, options, progress };
+    options.signing.check(target)?;
+    let fixed = options.preserve_digests;
+    let copying = Copying { source, target, known, options, progress, fixed };
     let document = copying.source.document()?;
     let document = if options.all { document } else { chosen(source, document, &options.platform)? };
     if let Document::Index(_) = &document
@@ -178,31 +113,71 @@ pub fn chosen(source: &dyn Source, document: Document, platform: &PlatformReques
     Err(Error::corrupt(format!("more than {MAX_NESTING} indexes within one another")))
 }
 
+#[derive(Clone, Copy)]
 struct Copying<'a> {
     source: &'a dyn Source,
     target: &'a dyn Target,
     known: &'a KnownBlobs,
     options: &'a CopyOptions,
     progress: &'a dyn Progress,
+    /// Whether documents have to stay what they are.
+    fixed: bool,
 }
 
 impl Copying<'_> {
     fn document(&self, document: Document, instance: bool, depth: u32) -> Result<Document> {
         let before = document.digest().clone();
+        let mut signatures = self.signatures(&document)?;
+        let part = Copying { fixed: self.fixed || !signatures.is_empty(), ..*self };
         let written = match document {
-            Document::Manifest(manifest) => Document::Manifest(self.manifest(manifest)?),
-            Document::Index(index) => Document::Index(self.index(index, depth)?),
+            Document::Manifest(manifest) => Document::Manifest(part.manifest(manifest)?),
+            Document::Index(index) => Document::Index(part.index(index, depth)?),
         };
-        if self.options.preserve_digests && *written.digest() != before {
-            return Err(Error::unsupported(format!(
-                "the manifest {before} would have to be changed to be written to {}",
-                self.target.describe()
-            ))
-            .with_hint("leave out --preserve-digests"));
+        if part.fixed && *written.digest() != before {
+            return Err(self.changed(&before));
         }
         failpoint!("copy.blobs-written");
         self.target.put_document(&written, instance)?;
+        signatures.extend(self.options.signing.sign(&written, self.target)?);
+        if !signatures.is_empty() {
+            self.target.put_signatures(&written, instance, &signatures).context("write signatures")?;
+        }
         Ok(written)
+    }
+
+    /// The signatures that are to go along, once an image has been judged by all it has.
+    fn signatures(&self, document: &Document) -> Result<Vec<Signature>> {
+        let rules = self.options.rules.as_ref().filter(|_| matches!(document, Document::Manifest(_)));
+        let asked = rules.is_some_and(Rules::need_signatures) || !self.options.signing.remove;
+        let found = if asked { self.source.signatures(document.digest())? } else { Vec::new() };
+        if let Some(rules) = rules {
+            let name = self.options.name.as_ref();
+            rules.judge(Evidence { name, manifest: document.raw(), signatures: &found })?;
+        }
+        if self.options.signing.remove || found.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.target.refuses_signatures() {
+            None => Ok(found),
+            Some(why) => Err(Error::unsupported(format!(
+                "can not copy signatures to {}: {why}",
+                self.target.describe()
+            ))
+            .with_hint("leave them out with --remove-signatures")),
+        }
+    }
+
+    fn changed(&self, before: &Digest) -> Error {
+        let target = self.target.describe();
+        let e = |why: &str| {
+            Error::unsupported(format!(
+                "the manifest {before} would have to be changed to be written to {target}{why}"
+            ))
+        };
+        match self.options.preserve_digests {
+            true => e("").with_hint("leave out --preserve-digests"),
+            false => e(": would invalidate signatures").with_hint("leave them out with --remove-signatures"),
+        }
     }
 
     fn index(&self, index: Index, depth: u32) -> Result<Index> {
@@ -255,7 +230,7 @@ impl Copying<'_> {
 
     /// Whether documents of this media type are written as they are.
     fn keeps(&self, media_type: &str) -> bool {
-        match self.options.preserve_digests {
+        match self.fixed {
             true => self.target.takes(media_type),
             false => self.target.accepts(media_type),
         }
@@ -445,7 +420,7 @@ impl Copying<'_> {
         match (self.options.layers, self.target.form()) {
             (Some(form), _) => form,
             // Compressing would change the digest as surely as the wrong form of the manifest.
-            (None, LayerForm::Compressed(_)) if self.options.preserve_digests => LayerForm::AsIs,
+            (None, LayerForm::Compressed(_)) if self.fixed => LayerForm::AsIs,
             (None, form) => form,
         }
     }

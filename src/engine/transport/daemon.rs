@@ -232,6 +232,10 @@ impl Target for DaemonTarget {
         self.archive.describe()
     }
 
+    fn refuses_signatures(&self) -> Option<&'static str> {
+        Some("storing signatures for docker tar files is not supported")
+    }
+
     fn form(&self) -> LayerForm {
         self.archive.form()
     }

@@ -1,5 +1,6 @@
 //! `dir:`, one image in a directory (containers/image's `directory` transport): `version`, `manifest.json`, each blob by
-//! the hex digits of its digest, instances of an index as `HEX.manifest.json`.
+//! the hex digits of its digest, instances of an index as `HEX.manifest.json`, signatures as `signature-1`, those of an
+//! instance as `HEX.signature-1`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use crate::engine::registry::manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, MAX_CONFIG, MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST,
 };
 use crate::engine::registry::{Content, Descriptor, Document, Uploaded};
+use crate::engine::trust::Signature;
+use crate::engine::trust::signature::{MAX_SIGNATURE, MAX_SIGNATURES};
 use crate::engine::{Context, Digest, Error, ErrorKind, Result};
 
 const VERSION: &str = "version";
@@ -79,6 +82,26 @@ impl Source for Directory {
     fn reader<'a>(&'a self, layer: &'a Descriptor, _: &Arc<AtomicBool>) -> Result<Box<dyn BlobStream + 'a>> {
         Ok(Box::new(Blob::new(&self.blob(&layer.digest)?, &layer.digest)))
     }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        let main = self.files.read("manifest.json", MAX_MANIFEST as u64)?;
+        let instance = !manifest.matches(&main);
+        let mut found = Vec::new();
+        for number in 1..=MAX_SIGNATURES {
+            let name = signature_name(manifest, instance, number);
+            let Some(file) = self.files.get(&name)? else { break };
+            let bytes = file.read(&name, MAX_SIGNATURE as u64)?;
+            found.push(Signature::from_bytes(&bytes).with_context(|| format!("{}/{name}", self.what))?);
+        }
+        Ok(found)
+    }
+}
+
+fn signature_name(manifest: &Digest, instance: bool, number: usize) -> String {
+    match instance {
+        true => format!("{}.signature-{number}", manifest.hex()),
+        false => format!("signature-{number}"),
+    }
 }
 
 /// Such a directory that is being written.
@@ -141,7 +164,21 @@ impl Target for DirectoryTarget {
             true => format!("{}.manifest.json", document.digest().hex()),
             false => "manifest.json".to_owned(),
         };
+        // Those of another image that was here are none of this one's.
+        let signature = |number| signature_name(document.digest(), instance, number);
+        (1..).map(signature).take_while(|name| self.sink.forget(name)).for_each(drop);
         self.sink.write(&name, document.raw())
+    }
+
+    fn refuses_signatures(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn put_signatures(&self, document: &Document, instance: bool, signatures: &[Signature]) -> Result<()> {
+        for (signature, number) in signatures.iter().zip(1..) {
+            self.sink.write(&signature_name(document.digest(), instance, number), &signature.to_bytes())?;
+        }
+        Ok(())
     }
 
     fn finish(&self) -> Result<()> {

@@ -81,6 +81,10 @@ impl Target for DockerTarget {
         self.writer.sink.describe()
     }
 
+    fn refuses_signatures(&self) -> Option<&'static str> {
+        Some("storing signatures for docker tar files is not supported")
+    }
+
     fn form(&self) -> LayerForm {
         LayerForm::Plain
     }

@@ -87,6 +87,10 @@ impl Target for LayoutTarget {
         self.writer.sink.describe()
     }
 
+    fn refuses_signatures(&self) -> Option<&'static str> {
+        Some("pushing signatures for OCI images is not supported")
+    }
+
     fn form(&self) -> LayerForm {
         LayerForm::Compressed(Method { algorithm: Algorithm::Gzip, level: None })
     }

@@ -6,7 +6,7 @@
 //! manifest. What is not changed keeps its digest. Names with a transport (`docker-archive:/tmp/x.tar`) are parsed by
 //! [`Location`]. Writing into the store is not done here but by `image::pull`, which takes any [`Source`].
 //!
-//! Uses `registry` and `store`; used by `image`.
+//! Uses `registry`, `store` and `trust`; used by `image`.
 
 pub mod archive;
 pub mod compress;
@@ -22,17 +22,22 @@ pub mod layout;
 pub mod layout_target;
 pub mod location;
 pub mod memory;
+mod options;
 pub mod registry;
 pub mod rewrite;
+pub mod signing;
 pub mod sink;
 pub mod sniff;
 pub mod storage;
 
-pub use copy::{Copied, CopyOptions, Format, LayerForm, Moved, Progress, Quiet, copy};
+pub use copy::{Copied, Moved, Progress, Quiet, copy};
 pub use known::KnownBlobs;
 pub use location::{Chosen, Location};
+pub use options::{CopyOptions, Format, LayerForm};
+pub use signing::Signing;
 
 use crate::engine::registry::{BlobReader, Content, Descriptor, Document, Reference, Uploaded};
+use crate::engine::trust::Signature;
 use crate::engine::{Digest, Error, Result};
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -76,6 +81,11 @@ pub trait Source: Sync {
         layer: &'a Descriptor,
         cancel: &Arc<AtomicBool>,
     ) -> Result<Box<dyn BlobStream + 'a>>;
+    /// The signatures of the manifest or index with this digest. Nobody has verified them.
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        let _ = manifest;
+        Ok(Vec::new())
+    }
 }
 
 /// A blob that is being read.
@@ -143,6 +153,15 @@ pub trait Target: Sync {
     ) -> Result<Uploaded>;
     /// Writes a manifest or index: that of the name, or (`instance`) one that an index will name.
     fn put_document(&self, document: &Document, instance: bool) -> Result<()>;
+    /// Why signatures cannot be kept there; `None`: they can.
+    fn refuses_signatures(&self) -> Option<&'static str> {
+        Some("storing signatures there is not supported")
+    }
+    /// Makes these the signatures of a document that was written.
+    fn put_signatures(&self, document: &Document, instance: bool, signatures: &[Signature]) -> Result<()> {
+        let _ = (document, instance, signatures);
+        Err(Error::unsupported(self.refuses_signatures().unwrap_or("signatures are not kept there")))
+    }
     /// After the last image: writes what tells about all of them. Without it nothing stays.
     fn finish(&self) -> Result<()> {
         Ok(())

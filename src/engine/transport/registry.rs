@@ -4,30 +4,39 @@ use super::compress::{Algorithm, Method};
 use super::{BlobKind, BlobStream, LayerForm, Source, Target};
 use crate::engine::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, MAX_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::engine::registry::{Content, Descriptor, Document, Reference, Repository, Uploaded};
-use crate::engine::{Digest, Error, Result};
+use crate::engine::trust::{Signature, Whereabouts, attachment};
+use crate::engine::{Context, Digest, Error, Result};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-impl Source for Repository {
+/// A name in a registry that is read from.
+pub struct RegistrySource {
+    /// The repository as [`crate::engine::registry::Client::sources`] gives it.
+    pub repository: Repository,
+    /// Where its signatures are.
+    pub signatures: Whereabouts,
+}
+
+impl Source for RegistrySource {
     fn describe(&self) -> String {
-        self.reference().to_string()
+        self.repository.reference().to_string()
     }
 
     fn document(&self) -> Result<Document> {
-        self.any_manifest(self.reference().tag_or_digest())
+        self.repository.any_manifest(self.repository.reference().tag_or_digest())
     }
 
     fn child(&self, descriptor: &Descriptor) -> Result<Document> {
-        self.any_manifest(descriptor.digest.as_str())
+        self.repository.any_manifest(descriptor.digest.as_str())
     }
 
     fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        self.small_blob(descriptor, MAX_CONFIG)
+        self.repository.small_blob(descriptor, MAX_CONFIG)
     }
 
     fn layer<'a>(&'a self, layer: &'a Descriptor) -> Result<Box<dyn Content + 'a>> {
-        Ok(Box::new(RemoteBlob { repository: self, descriptor: layer }))
+        Ok(Box::new(RemoteBlob { repository: &self.repository, descriptor: layer }))
     }
 
     fn reader<'a>(
@@ -35,7 +44,16 @@ impl Source for Repository {
         layer: &'a Descriptor,
         cancel: &Arc<AtomicBool>,
     ) -> Result<Box<dyn BlobStream + 'a>> {
-        Ok(Box::new(self.blob(layer).cancelled_by(Arc::clone(cancel))))
+        Ok(Box::new(self.repository.blob(layer).cancelled_by(Arc::clone(cancel))))
+    }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        let mut found = self.signatures.read.read(manifest, &self.repository).context("read signatures")?;
+        if self.signatures.attachments {
+            let attached = attachment::read(&self.repository, manifest).context("read signatures")?;
+            found.extend(attached.into_iter().map(Signature::Sigstore));
+        }
+        Ok(found)
     }
 }
 
@@ -60,15 +78,20 @@ impl Content for RemoteBlob<'_> {
 }
 
 /// A name in a registry that is written to: a repository as [`crate::engine::registry::Client::target`] gives it.
-pub struct RegistryTarget(pub Repository);
+pub struct RegistryTarget {
+    /// The repository.
+    pub repository: Repository,
+    /// Where its signatures are to be.
+    pub signatures: Whereabouts,
+}
 
 impl Target for RegistryTarget {
     fn describe(&self) -> String {
-        self.0.reference().to_string()
+        self.repository.reference().to_string()
     }
 
     fn repository(&self) -> Option<&Reference> {
-        Some(self.0.reference())
+        Some(self.repository.reference())
     }
 
     fn form(&self) -> LayerForm {
@@ -80,15 +103,15 @@ impl Target for RegistryTarget {
     }
 
     fn reuse(&self, blob: &Descriptor, repositories: &[String]) -> Result<bool> {
-        if self.0.blob_size(&blob.digest)?.is_some() {
+        if self.repository.blob_size(&blob.digest)?.is_some() {
             return Ok(true);
         }
-        let own = self.0.reference();
+        let own = self.repository.reference();
         for name in repositories {
             let Ok(other) = Reference::parse(name) else { continue };
             if other.domain() == own.domain()
                 && other.path() != own.path()
-                && self.0.mount_blob(&blob.digest, other.path())?
+                && self.repository.mount_blob(&blob.digest, other.path())?
             {
                 return Ok(true);
             }
@@ -104,11 +127,39 @@ impl Target for RegistryTarget {
         _size: Option<u64>,
         sent: &(dyn Fn(u64) + Sync),
     ) -> Result<Uploaded> {
-        self.0.upload(content, expected, sent)
+        self.repository.upload(content, expected, sent)
     }
 
     fn put_document(&self, document: &Document, instance: bool) -> Result<()> {
-        let by = if instance { document.digest().as_str() } else { self.0.reference().tag_or_digest() };
-        self.0.put_manifest(by, document.media_type(), document.raw())
+        let by =
+            if instance { document.digest().as_str() } else { self.repository.reference().tag_or_digest() };
+        self.repository.put_manifest(by, document.media_type(), document.raw())
+    }
+
+    fn refuses_signatures(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// GPG's go to the lookaside, sigstore's are attached.
+    fn put_signatures(&self, document: &Document, _: bool, signatures: &[Signature]) -> Result<()> {
+        let mut attached = Vec::new();
+        let mut beside = Vec::new();
+        for signature in signatures {
+            match signature {
+                Signature::Sigstore(signature) => attached.push(signature.clone()),
+                Signature::Gpg(_) => beside.push(signature.clone()),
+            }
+        }
+        if !attached.is_empty() && !self.signatures.attachments {
+            return Err(Error::unsupported("writing sigstore attachments is disabled by configuration")
+                .with_hint("set use-sigstore-attachments: true for the registry in registries.d"));
+        }
+        if !attached.is_empty() {
+            attachment::add(&self.repository, document.digest(), &attached)?;
+        }
+        match beside.is_empty() {
+            true => Ok(()),
+            false => self.signatures.write.write(document.digest(), &beside),
+        }
     }
 }

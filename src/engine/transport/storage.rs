@@ -2,7 +2,8 @@
 
 use super::{BlobStream, Held, Source};
 use crate::engine::registry::{Content, Descriptor, Document, Manifest};
-use crate::engine::store::{ImageRecord, LayerRecord, Store};
+use crate::engine::store::{ImageRecord, LayerRecord, SignatureSizes, Store};
+use crate::engine::trust::Signature;
 use crate::engine::{Digest, Error, Result};
 use std::io::Write;
 use std::sync::Arc;
@@ -50,6 +51,14 @@ impl<'a> StorageSource<'a> {
         at.and_then(|at| self.layers.get(at))
             .ok_or_else(|| Error::not_found(format!("image {} has no layer {}", self.image.id, layer.digest)))
     }
+}
+
+/// The big data item with the signatures of the manifest that the image is recorded with.
+pub const SIGNATURES: &str = "signatures";
+
+/// The big data item with the signatures of a manifest.
+pub fn signatures_key(manifest: &Digest) -> String {
+    format!("signature-{}", manifest.hex())
 }
 
 fn chain(store: &Store, top: Option<&str>) -> Result<Vec<LayerRecord>> {
@@ -102,6 +111,31 @@ impl Source for StorageSource<'_> {
     /// Nothing is brought into the store that is there.
     fn reader<'a>(&'a self, layer: &'a Descriptor, _: &Arc<AtomicBool>) -> Result<Box<dyn BlobStream + 'a>> {
         Err(Error::unsupported(format!("layer {} is in this store", layer.digest)))
+    }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        let sizes = SignatureSizes::parse(&self.image.metadata)?;
+        let (key, sizes) = match sizes.of(manifest) {
+            Some(sizes) => (signatures_key(manifest), sizes),
+            None if *manifest == self.manifest.digest => (SIGNATURES.to_owned(), sizes.main()),
+            None => return Ok(Vec::new()),
+        };
+        if sizes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let damaged = || {
+            Error::corrupt(format!("the signatures of image {} are not as long as recorded", self.image.id))
+                .with_hint("pull it again, or leave them out with --remove-signatures")
+        };
+        let bytes = self.store.image_big_data(&self.image.id, &key)?;
+        let mut rest = bytes.as_slice();
+        let mut found = Vec::new();
+        for size in sizes {
+            let (one, after) = rest.split_at_checked(*size).ok_or_else(damaged)?;
+            found.push(Signature::from_bytes(one)?);
+            rest = after;
+        }
+        if rest.is_empty() { Ok(found) } else { Err(damaged()) }
     }
 }
 

@@ -7,15 +7,15 @@ use std::sync::atomic::AtomicBool;
 
 use super::{INSTANCES, List, lookup};
 use crate::engine::image::push::Pushed;
-use crate::engine::image::request::{RegistryAccess, client};
+use crate::engine::image::request::{RegistryAccess, client, registry_source, registry_target};
 use crate::engine::registry::manifest::{DOCKER_LIST, OCI_INDEX};
 use crate::engine::registry::{Client, Content, Descriptor, Document, Index, Reference};
-use crate::engine::transport::registry::RegistryTarget;
 use crate::engine::transport::rewrite::{self, Replaced};
 use crate::engine::transport::storage::StorageSource;
 use crate::engine::transport::{
     BlobStream, CopyOptions, Format, Held, KnownBlobs, Progress, Source, Target, copy,
 };
+use crate::engine::trust::Signature;
 use crate::engine::{Context, Digest, Engine, Error, Result};
 use crate::failpoint;
 
@@ -57,7 +57,7 @@ pub fn push(
     let client = client(engine, &request.access)?;
     let list = List::open(engine, &found.image.id)?;
     let index = super::parse(super::super::raw_manifest(engine, &found.image)?)?;
-    let target = RegistryTarget(client.target(&destination)?);
+    let target = registry_target(engine, &client, &destination)?;
     started(&destination);
     let what = format!("push {}", destination.familiar());
     let document = match request.all {
@@ -70,8 +70,13 @@ pub fn push(
             copy(&source, &target, &known, &options, progress).context(what)?.document
         }
         false => {
+            request.options.signing.check(&target)?;
             let written = Document::Index(converted(&index, request.options.format)?);
-            target.put_document(&written, false).context(what)?;
+            target.put_document(&written, false).with_context(|| what.clone())?;
+            let signatures = request.options.signing.sign(&written, &target)?;
+            if !signatures.is_empty() {
+                target.put_signatures(&written, false, &signatures).context(what)?;
+            }
             written
         }
     };
@@ -116,7 +121,7 @@ fn children<'a>(engine: &'a Engine, client: &Client, list: &List, index: &Index)
             Some(text) => Box::new(Artifact::new(list, text, digest)?),
             None => match list.local(engine, digest)? {
                 Some(image) => Box::new(StorageSource::new(&engine.store, image)?),
-                None => return remote(client, list, digest),
+                None => return remote(engine, client, list, digest),
             },
         };
         Ok(Child { digest: digest.clone(), document: source.document()?, source })
@@ -124,7 +129,7 @@ fn children<'a>(engine: &'a Engine, client: &Client, list: &List, index: &Index)
     index.manifests.iter().map(|d| one(d).with_context(|| format!("instance {}", d.digest))).collect()
 }
 
-fn remote<'a>(client: &Client, list: &List, digest: &Digest) -> Result<Child<'a>> {
+fn remote<'a>(engine: &Engine, client: &Client, list: &List, digest: &Digest) -> Result<Child<'a>> {
     let place = list.instances.get(digest.as_str()).map(String::as_str).unwrap_or_default();
     let Some(name) = place.strip_prefix("docker://") else {
         return Err(Error::not_found(match place {
@@ -137,7 +142,7 @@ fn remote<'a>(client: &Client, list: &List, digest: &Digest) -> Result<Child<'a>
     for repository in client.sources(&name)? {
         match repository.any_manifest(digest.as_str()) {
             Ok(document) => {
-                let source: Box<dyn Source + 'a> = Box::new(repository);
+                let source: Box<dyn Source + 'a> = Box::new(registry_source(engine, repository)?);
                 return Ok(Child { digest: digest.clone(), document, source });
             }
             Err(e) => failed = failed.or(Some(e)),
@@ -199,6 +204,11 @@ impl Source for Instances<'_> {
         cancel: &Arc<AtomicBool>,
     ) -> Result<Box<dyn BlobStream + 'a>> {
         self.of(layer)?.reader(layer, cancel)
+    }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        let found = self.children.iter().find(|child| child.digest == *manifest);
+        found.map_or_else(|| Ok(Vec::new()), |child| child.source.signatures(manifest))
     }
 }
 

@@ -122,6 +122,14 @@ impl Sink {
         Ok(())
     }
 
+    /// Removes a file from a directory; `false`: there is none.
+    pub fn forget(&self, name: &str) -> bool {
+        match &self.place {
+            Place::Directory(tree) => fs::remove_file(tree.path.join(name)).is_ok(),
+            Place::Tar(_) => false,
+        }
+    }
+
     /// Ends the archive and puts it in its place. What was written stays from now on.
     pub fn finish(&self) -> Result<()> {
         failpoint!("save.written");
