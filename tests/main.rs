@@ -46,6 +46,7 @@ mod oci;
 mod pause;
 mod pull;
 mod push;
+mod registries;
 mod rootless;
 mod rootless_network;
 mod run_flags;
