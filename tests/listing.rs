@@ -298,6 +298,21 @@ fn unshare_enters_the_rootless_namespace() {
 }
 
 #[test]
+fn the_one_context_is_this_host() {
+    let sandbox = require!(Sandbox::user());
+    let context = |words: &[&str]| sandbox.coracle(["context"]).args(words.iter().copied());
+    context(&["show"]).ok().stdout_is("default");
+    context(&["ls", "-q"]).ok().stdout_is("default");
+    context(&["ls"]).ok().stdout_has("default *");
+    context(&["use", "default"]).ok().stdout_is("default");
+    let seen = context(&["inspect"]).ok().json();
+    assert_eq!(seen[0]["Name"], "default");
+    context(&["use", "far"]).fails(1).stderr_has("context not found");
+    context(&["create", "far", "--docker", "host=ssh://x"]).fails(1).stderr_has("other hosts");
+    context(&["rm", "default"]).fails(1).stderr_has("cannot be removed");
+}
+
+#[test]
 fn names_complete() {
     let sandbox = require!(furnished());
     sandbox.coracle(["network", "create", "lab-net"]).ok();

@@ -8,6 +8,7 @@ pub mod artifact;
 pub mod completion;
 pub mod container;
 pub mod context;
+pub mod contexts;
 pub mod failure;
 pub mod flags;
 pub mod format;
@@ -127,6 +128,9 @@ enum Command {
     Untag(Later<image::untag::UntagArgs>),
     Update(Later<container::update::UpdateArgs>),
     Version(Later<system::version::VersionArgs>),
+    /// Docker's places to work at: here there is one, this host
+    #[command(subcommand)]
+    Context(contexts::ContextCommand),
     /// Work with secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
@@ -187,6 +191,7 @@ impl Command {
             Self::Untag(args) => image::untag::run(cx, args.0),
             Self::Update(args) => container::update::run(cx, args.0),
             Self::Version(args) => system::version::run(cx, args.0),
+            Self::Context(command) => command.run(cx),
             Self::Secret(command) => command.run(cx),
             Self::Volume(command) => command.run(cx),
             Self::Kill(args) => container::kill::run(cx, args.0),

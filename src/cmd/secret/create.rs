@@ -29,7 +29,7 @@ pub struct CreateArgs {
     #[arg(long)]
     replace: bool,
     /// Of docker's swarm: refused
-    #[arg(long, value_name = "DRIVER", hide = true)]
+    #[arg(long, value_name = "DRIVER")]
     template_driver: Option<String>,
     /// Name
     #[arg(value_name = "NAME")]
