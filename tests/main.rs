@@ -22,6 +22,7 @@ mod copy;
 mod cp;
 mod cves;
 mod errors;
+mod events;
 mod export;
 mod flags;
 mod foreign;

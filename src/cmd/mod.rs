@@ -83,6 +83,7 @@ enum Command {
     Create(Later<container::create::CreateArgs>),
     Completion(Later<system::completion::CompletionArgs>),
     Diff(Later<container::diff::DiffArgs>),
+    Events(Later<system::events::EventsArgs>),
     Exec(Later<container::exec::ExecArgs>),
     Export(Later<container::export::ExportArgs>),
     /// Check the health of containers
@@ -162,6 +163,7 @@ impl Command {
             Self::Completion(args) => system::completion::run(cx, args.0),
             Self::Diff(args) => container::diff::any(cx, args.0),
             Self::Export(args) => container::export::run(cx, args.0),
+            Self::Events(args) => system::events::run(cx, args.0),
             Self::Exec(args) => container::exec::run(cx, args.0),
             Self::Healthcheck(command) => command.run(cx),
             Self::Help(args) => system::help::run(cx, args.0),

@@ -12,6 +12,7 @@ pub mod conmon;
 pub mod container;
 pub mod digest;
 pub mod error;
+pub mod events;
 pub mod host;
 pub mod image;
 pub mod moment;

@@ -2,6 +2,7 @@
 
 pub mod completion;
 pub mod df;
+pub mod events;
 pub mod help;
 pub mod info;
 pub mod inspect;
@@ -21,6 +22,7 @@ pub enum SystemCommand {
     /// Show the host, the store and the configuration
     Info(Later<info::InfoArgs>),
     Df(Later<df::DfArgs>),
+    Events(Later<events::EventsArgs>),
     Prune(Later<prune::PruneArgs>),
 }
 
@@ -30,6 +32,7 @@ impl SystemCommand {
         match self {
             Self::Info(args) => info::run(cx, args.0),
             Self::Df(args) => df::run(cx, args.0),
+            Self::Events(args) => events::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),
         }
     }

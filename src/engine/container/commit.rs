@@ -6,6 +6,7 @@
 use super::pause::{freeze, thaw};
 use super::settle::settle;
 use super::stop::gone;
+use super::told::tell;
 use super::volumes;
 use crate::engine::image::config::{History, RunConfig};
 use crate::engine::image::draft::{self, Base, Draft, Format};
@@ -101,7 +102,9 @@ pub fn commit(engine: &Engine, id: &str, request: &CommitRequest) -> Result<Imag
     if request.format == Format::Docker && !request.message.is_empty() {
         draft.document.insert("comment".to_owned(), Value::from(request.message.as_str()));
     }
-    draft::commit(engine, draft)
+    let image = draft::commit(engine, draft)?;
+    tell(engine, "commit", &record, &[("imageID", &image.id)]);
+    Ok(image)
 }
 
 /// Reads its files, under its lock and, if it runs, frozen.

@@ -3,6 +3,7 @@
 //! Directory, lock, spec, name, volumes, the store's container, state: in this order, each step leaving something the next
 //! command knows how to remove until the last one makes the container exist.
 
+use super::told::tell_of;
 use super::{defaults, facts, names, namespaces, network, prepare, remove, secrets, volumes};
 use crate::engine::host::random;
 use crate::engine::image;
@@ -68,6 +69,7 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
             if let Some(syncer) = locked.syncer() {
                 syncer.run()?;
             }
+            tell_of(engine, "create", &id, &Head::of(&spec), &[]);
             Ok(id)
         }
         Err(error) => {

@@ -9,6 +9,7 @@ use super::exec_process::{Wanted, derive};
 use super::pause::after_commit;
 use super::scope;
 use super::start::anticipate;
+use super::told::tell;
 use crate::engine::conmon::{self, ExecChild, ExecConmon, ExecLaunch, ExecPipes, Preserved, RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::drain::Drain;
@@ -125,7 +126,10 @@ pub fn exec(engine: &Engine, id: &str, options: &ExecOptions) -> Result<Session>
     crate::failpoint!("exec.after-process");
     let runtime = Runtime::find(&engine.config, &record.state.runtime)?;
     scope::reach(engine, &record.state.cgroup_path);
+    let command = options.process.command.join(" ");
+    tell(engine, &format!("exec_create: {command}"), &record, &[("execID", &session)]);
     let session = spawn(engine, &record, runtime, session, dir, options)?;
+    tell(engine, &format!("exec_start: {command}"), &record, &[("execID", &session.id)]);
     unfinished.keep();
     Ok(session)
 }

@@ -7,6 +7,7 @@
 use super::exec::{ExecOptions, exec};
 use super::settle::settle;
 use super::stop::{StopOptions, kill, stop};
+use super::told::tell;
 use super::{restart, start};
 use crate::engine::conmon::{PACKET, Runtime};
 use crate::engine::host::atomic::{self, Durability};
@@ -271,6 +272,7 @@ impl Check {
         if after != before {
             record.state.health = after;
             locked.save(&record.state)?;
+            tell(engine, &format!("health_status: {}", after.as_str()), &record, &[]);
         }
         Ok(after)
     }

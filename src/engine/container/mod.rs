@@ -41,6 +41,7 @@ pub mod start;
 pub mod stats;
 pub mod stop;
 mod system_files;
+mod told;
 mod update;
 pub mod usage;
 mod volume_files;

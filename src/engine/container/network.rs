@@ -3,6 +3,7 @@
 use super::settle::settle;
 use super::stop::gone;
 use super::system_files;
+use super::told::tell_of_network;
 use crate::engine::conmon::RunDir;
 use crate::engine::network::{self, Connection, Networks, Request, Site, Way, ports::Held};
 use crate::engine::oci::files;
@@ -293,8 +294,11 @@ pub fn connect(engine: &Engine, id: &str, attachment: Attachment) -> Result<()> 
                 attachment = member.attachment.clone();
             }
         }
+        let network = attachment.network.clone();
         record.state.network.attachments.push(attachment);
-        refresh(engine, locked, record)
+        refresh(engine, locked, record)?;
+        tell_of_network(engine, "connect", &network, record);
+        Ok(())
     })
 }
 
@@ -324,7 +328,9 @@ pub fn disconnect(engine: &Engine, id: &str, network: &str, force: bool) -> Resu
             let mut connection = connection(engine, record)?;
             with_site(engine, |site| connection.disconnect(site, &run_dir, &network))?;
         }
-        refresh(engine, locked, record)
+        refresh(engine, locked, record)?;
+        tell_of_network(engine, "disconnect", &network, record);
+        Ok(())
     })
 }
 

@@ -5,6 +5,7 @@
 
 use super::settle::{runtime_of, settle};
 use super::stop::gone;
+use super::told::tell;
 use crate::engine::state::{Locked, Record, Status};
 use crate::engine::{Engine, Error, ErrorKind, Result};
 
@@ -16,7 +17,9 @@ use crate::engine::{Engine, Error, ErrorKind, Result};
 pub fn pause(engine: &Engine, id: &str) -> Result<()> {
     let locked = engine.state.lock(id)?;
     let Some(mut record) = settle(engine, &locked)? else { return Err(gone(id)) };
-    freeze(engine, &locked, &mut record)
+    freeze(engine, &locked, &mut record)?;
+    tell(engine, "pause", &record, &[]);
+    Ok(())
 }
 
 /// Lets the paused container `id` go on.
@@ -29,7 +32,9 @@ pub fn unpause(engine: &Engine, id: &str) -> Result<()> {
     if record.state.status != Status::Paused {
         return Err(not(&record, "is not paused"));
     }
-    thaw(engine, &locked, &mut record)
+    thaw(engine, &locked, &mut record)?;
+    tell(engine, "unpause", &record, &[]);
+    Ok(())
 }
 
 /// Freezes a settled container and records it.

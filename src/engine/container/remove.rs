@@ -2,6 +2,7 @@
 
 use super::settle::{exit_file, settle, undo_start};
 use super::stop::{StopOptions, stop};
+use super::told::tell;
 use super::volumes;
 use crate::engine::state::{ContainerState, Locked, Record};
 use crate::engine::store::Trash;
@@ -119,6 +120,7 @@ pub(super) fn purge(
     }
     locked.discard()?;
     exit.release()?;
+    tell(engine, "destroy", record, &[]);
     for volume in volumes {
         volumes::drop_anonymous(engine, &volume, &id)?;
     }

@@ -1,5 +1,6 @@
 //! `rename`: another name for a container.
 
+use super::told::tell;
 use crate::engine::{Engine, Error, ErrorKind, Result};
 
 /// Gives the container `id` another name; running or not. Its host name stays what it is; on its networks it is known by
@@ -24,7 +25,8 @@ pub fn rename(engine: &Engine, id: &str, name: &str) -> Result<()> {
         other => other?,
     }
     crate::failpoint!("rename.name-given-up");
-    record.state.head.name = name.to_owned();
+    let before = std::mem::replace(&mut record.state.head.name, name.to_owned());
+    tell(engine, "rename", &record, &[("oldName", &before)]);
     if record.spec()?.image.rootfs.is_none() {
         engine.store.set_container_names(id, &[name.to_owned()])?;
     }

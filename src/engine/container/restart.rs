@@ -2,6 +2,7 @@
 
 use super::start::{StartOptions, start};
 use super::stop::{StopOptions, stop};
+use super::told::tell;
 use crate::engine::{Engine, Error, ErrorKind, Result};
 
 /// Restarts the container `id`, running or not.
@@ -17,5 +18,7 @@ pub fn restart(engine: &Engine, id: &str, options: &StopOptions) -> Result<()> {
         ));
     }
     stop(engine, id, options)?;
-    start(engine, id, StartOptions { detached: true, ..StartOptions::default() }, &mut |_| Ok(())).map(drop)
+    start(engine, id, StartOptions { detached: true, ..StartOptions::default() }, &mut |_| Ok(()))?;
+    tell(engine, "restart", &record, &[]);
+    Ok(())
 }

@@ -5,6 +5,7 @@
 //! then the bundle directory, whose existence is the mark that something is left.
 
 use super::pause::thaw;
+use super::told::tell;
 use super::{network, volumes};
 use crate::engine::conmon::{ExitFile, RunDir, Runtime};
 use crate::engine::host::mount;
@@ -34,6 +35,7 @@ pub(super) fn settle(engine: &Engine, locked: &Locked) -> Result<Option<Record>>
             locked.save(&record.state)?;
         }
         crate::failpoint!("cleanup.after-state");
+        tell(engine, "die", &record, &[("exitCode", &record.state.exit_code.to_string())]);
         clear(engine, &record.id, &record.state, true)?;
         record.stored = record.state.status;
     } else if !record.state.status.is_live() && has_run_dir(engine, &record.id) {

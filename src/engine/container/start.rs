@@ -6,6 +6,7 @@
 
 use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
+use super::told::tell;
 use super::{facts, health, network, prepare, scope, seccomp_cache};
 use crate::engine::conmon::{self, Launch, LogTarget, Preserved, RunDir, Runtime, Standby, Waited, stand_by};
 use crate::engine::host::atomic::{self, Durability};
@@ -170,6 +171,7 @@ fn run(
         .map_err(|e| explained(engine, id, state, e))?;
     crate::failpoint!("start.after-start");
     mark_running(locked, record, keep_restart_count)?;
+    tell(engine, "start", record, &[]);
     if let Err(e) = health::begin(engine, id, &spec, &runtime) {
         tracing::warn!("the health of container {id} is not checked: {e}");
     }

@@ -2,6 +2,7 @@
 
 use super::pause::thaw;
 use super::settle::{idle_status, runtime_of, settle};
+use super::told::tell;
 use super::wait::wait_for_exit;
 use crate::engine::conmon::RuntimeKind;
 use crate::engine::host::process::{self, PidFd};
@@ -67,6 +68,7 @@ pub fn stop(engine: &Engine, id: &str, options: &StopOptions) -> Result<bool> {
             return Err(Error::new(ErrorKind::Timeout, format!("container {id} did not end after SIGKILL")));
         }
     }
+    tell(engine, "stop", &record, &[]);
     after_end(engine, id)?;
     Ok(true)
 }
@@ -91,6 +93,7 @@ pub fn kill(engine: &Engine, id: &str, number: i32) -> Result<()> {
         locked.save(&record.state)?;
     }
     send(engine, &record, number)?;
+    tell(engine, "kill", &record, &[("signal", &number.to_string())]);
     if record.state.status == Status::Paused && (final_one || number == stop_signal) {
         after_thaw(thaw(engine, &locked, &mut record), &record)?;
     }

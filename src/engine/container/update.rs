@@ -3,6 +3,7 @@
 use super::facts;
 use super::settle::{runtime_of, settle};
 use super::stop::gone;
+use super::told::tell;
 use crate::engine::oci;
 use crate::engine::spec::{ContainerSpec, RestartPolicy};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
@@ -47,5 +48,6 @@ pub fn update(
         record.state.restart_count = 0;
         locked.save(&record.state)?;
     }
+    tell(engine, "update", &record, &[]);
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::changes;
 use super::config::{History, RunConfig};
 use super::draft::{self, Draft, Format};
 use super::tag::new_name;
+use super::told::tell;
 use crate::engine::registry::Platform;
 use crate::engine::store::ImageRecord;
 use crate::engine::store::diff::apply;
@@ -54,7 +55,10 @@ pub fn import(engine: &Engine, archive: impl Read + Send, request: &ImportReques
     let document =
         draft::document(&created, "", [os, architecture, variant], config, vec![draft::step(&step)]);
     let layer = Some((staged, applied));
-    draft::commit(engine, Draft { document, layer, name, format: Format::Oci, ..Draft::default() })
+    let draft = Draft { document, layer, name, format: Format::Oci, ..Draft::default() };
+    let image = draft::commit(engine, draft)?;
+    tell(engine, "import", &image.id, image.names.first().map_or("", String::as_str));
+    Ok(image)
 }
 
 fn explained(e: Error) -> Error {

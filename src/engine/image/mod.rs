@@ -23,6 +23,7 @@ pub mod save;
 pub mod sign;
 pub mod sync;
 pub mod tag;
+mod told;
 pub mod transfer;
 pub mod tree;
 mod words;

@@ -6,6 +6,7 @@
 use super::lookup::{Found, find_for, no_such_image};
 use super::receive::{Wanted, receive};
 use super::request::{Progress, PullPolicy, PullRequest, PulledImage, client, registry_source};
+use super::told::tell;
 use super::{ImageConfig, config_of, hello, index};
 use crate::engine::config::registries::{Registries, ShortNameMode};
 use crate::engine::registry::reference::is_identifier;
@@ -77,7 +78,10 @@ fn pull_named(engine: &Engine, request: &PullRequest, progress: &dyn Progress) -
             tracing::debug!("{e}; the local image is used");
             Ok(present(found))
         }
-        (pulled, _) => pulled,
+        (pulled, _) => pulled.inspect(|pulled| {
+            let name = pulled.image.names.first().map_or(request.name.as_str(), String::as_str);
+            tell(engine, "pull", &pulled.image.id, name);
+        }),
     }
 }
 

@@ -5,6 +5,7 @@
 //! dangling parents. An image is not "deleted" while others are built on it: its data is still there.
 
 use super::lookup::find;
+use super::told::tell;
 use super::tree::Tree;
 use super::{Found, short_id};
 use crate::engine::store::ImageRecord;
@@ -75,6 +76,7 @@ fn untag(engine: &Engine, found: &Found, options: &RemoveOptions) -> Result<Opti
         ));
     };
     engine.store.remove_image_names(&image.id, std::slice::from_ref(&name))?;
+    tell(engine, "untag", &image.id, &name);
     Ok(Some(Removed { id: image.id.clone(), untagged: vec![name], ..Removed::default() }))
 }
 
@@ -95,6 +97,7 @@ fn delete(
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         result => result?,
     };
+    tell(engine, "delete", &image.id, image.names.first().map_or("", String::as_str));
     removed.push(Removed {
         id: image.id.clone(),
         untagged: image.names.clone(),

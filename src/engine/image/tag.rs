@@ -1,6 +1,7 @@
 //! Giving names to images and taking them away.
 
 use super::lookup::find;
+use super::told::tell;
 use crate::engine::registry::Reference;
 use crate::engine::registry::reference::ShortName;
 use crate::engine::{Engine, Error, Result};
@@ -23,7 +24,9 @@ pub fn new_name(name: &str) -> Result<Reference> {
 pub fn tag(engine: &Engine, image: &str, names: &[String]) -> Result<()> {
     let found = find(engine, image)?;
     let names = names.iter().map(|n| new_name(n).map(|r| r.to_string())).collect::<Result<Vec<_>>>()?;
-    engine.store.add_image_names(&found.image.id, &names)
+    engine.store.add_image_names(&found.image.id, &names)?;
+    names.iter().for_each(|name| tell(engine, "tag", &found.image.id, name));
+    Ok(())
 }
 
 /// Takes names away; all of them if none is given.
@@ -32,14 +35,13 @@ pub fn tag(engine: &Engine, image: &str, names: &[String]) -> Result<()> {
 pub fn untag(engine: &Engine, image: &str, names: &[String]) -> Result<()> {
     let found = find(engine, image)?;
     let record = &found.image;
-    if names.is_empty() {
-        return engine.store.remove_image_names(&record.id, &record.names);
-    }
-    let mut remove = Vec::new();
-    for name in names {
-        remove.push(existing_name(&record.names, name)?);
-    }
-    engine.store.remove_image_names(&record.id, &remove)
+    let remove = match names {
+        [] => record.names.clone(),
+        names => names.iter().map(|name| existing_name(&record.names, name)).collect::<Result<_>>()?,
+    };
+    engine.store.remove_image_names(&record.id, &remove)?;
+    remove.iter().for_each(|name| tell(engine, "untag", &record.id, name));
+    Ok(())
 }
 
 /// Which of an image's names is meant: as typed in full, in `localhost/`, or in `docker.io/`.

@@ -48,7 +48,9 @@ impl Networks<'_> {
         if self.named(&network.name)?.is_none_or(|now| now.id != network.id) {
             return Err(Error::not_found(format!("network {} not found", network.name)));
         }
-        self.delete(&network.name, &held).map(drop)
+        self.delete(&network.name, &held)?;
+        self.tell("destroy", network);
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::{Network, Subnet};
 use crate::engine::config::Config;
+use crate::engine::events::{Events, Kind};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::lock::DirLock;
 use crate::engine::{Context, Error, ErrorKind, Result};
@@ -159,6 +160,14 @@ impl<'a> Networks<'a> {
             .map_err(|e| Error::corrupt("encode a network").with_source(e))?;
         text.push(b'\n');
         atomic::write(&self.path(&network.name), &text, 0o644, Durability::Synced)
+    }
+
+    /// Tells that something happened to a network.
+    pub(super) fn tell(&self, action: &str, network: &Network) {
+        let mut attributes = network.labels.clone();
+        attributes.insert("name".to_owned(), network.name.clone());
+        attributes.insert("type".to_owned(), network.driver.clone());
+        Events::open(self.config).emit(Kind::Network, action, &network.id, attributes);
     }
 
     /// Removes a network's file. The caller holds the lock. `false`: there was none.

@@ -10,6 +10,7 @@ mod driver;
 pub use driver::{DRIVERS, FILE};
 
 use crate::engine::config::Config;
+use crate::engine::events::{Events, Kind};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::random;
 use crate::engine::{Error, ErrorKind, Result};
@@ -121,6 +122,7 @@ impl<'a> Secrets<'a> {
         if let Some(before) = before.filter(|before| before.driver != FILE) {
             driver::delete(self.config, &before)?;
         }
+        self.tell("create", &secret);
         Ok(secret)
     }
 
@@ -220,7 +222,14 @@ impl<'a> Secrets<'a> {
             Err(e) if e.kind() == Io::NotFound => return Ok(()),
             other => other.map_err(|e| Error::io("rename", &target, e))?,
         }
-        fs::remove_dir_all(&gone).map_err(|e| Error::io("remove", &gone, e))
+        fs::remove_dir_all(&gone).map_err(|e| Error::io("remove", &gone, e))?;
+        self.tell("remove", secret);
+        Ok(())
+    }
+
+    fn tell(&self, action: &str, secret: &Secret) {
+        let attributes = BTreeMap::from([("name".to_owned(), secret.name.clone())]);
+        Events::open(self.config).emit(Kind::Secret, action, &secret.id, attributes);
     }
 }
 

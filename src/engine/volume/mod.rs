@@ -14,6 +14,7 @@ mod mounting;
 pub use filter::Filters;
 
 use crate::engine::config::Config;
+use crate::engine::events::{Events, Kind};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::lock::DirLock;
 use crate::engine::host::{random, tree};
@@ -74,12 +75,23 @@ pub struct NewVolume {
 pub struct Volumes {
     root: PathBuf,
     run: PathBuf,
+    events: Events,
 }
 
 impl Volumes {
     /// Touches nothing.
     pub fn open(config: &Config) -> Self {
-        Self { root: config.paths.volumes.clone(), run: config.paths.run_state.join("volumes") }
+        Self {
+            root: config.paths.volumes.clone(),
+            run: config.paths.run_state.join("volumes"),
+            events: Events::open(config),
+        }
+    }
+
+    fn tell(&self, action: &str, name: &str) {
+        let attributes = [("name", name), ("driver", LOCAL)];
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.events.emit(Kind::Volume, action, name, attributes.into());
     }
 
     fn dir(&self, name: &str) -> PathBuf {
@@ -126,6 +138,7 @@ impl Volumes {
             let _ = fs::remove_dir_all(&unfinished);
             return Err(e);
         }
+        self.tell("create", &volume.name);
         Ok(volume)
     }
 
@@ -239,7 +252,7 @@ impl Volumes {
         self.force_release(name)?;
         let gone = self.root.join(format!("{UNFINISHED}{}", hex::encode(random::bytes::<8>()?)));
         match fs::rename(self.dir(name), &gone) {
-            Ok(()) => {}
+            Ok(()) => self.tell("destroy", name),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Retired(None)),
             Err(e) => return Err(Error::io("rename", self.dir(name), e)),
         }
@@ -360,7 +373,10 @@ mod tests {
     use super::*;
 
     fn volumes(directory: &Path) -> Volumes {
-        Volumes { root: directory.join("volumes"), run: directory.join("run") }
+        let mut config = Config::default();
+        config.paths.volumes = directory.join("volumes");
+        config.paths.run_state = directory.join("run");
+        Volumes::open(&config)
     }
 
     fn named(name: &str) -> NewVolume {

@@ -1,0 +1,215 @@
+//! `coracle events`, `system events`.
+
+use crate::cmd::format::listing::{Json, Listing, Plan, column};
+use crate::cmd::format::template::{Field, Struct, Value};
+use crate::cmd::{Context, Exit};
+use crate::engine::events::{Event, Events, Kind};
+use crate::engine::{Error, Result, moment};
+use clap::Args;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Show what happens to containers, images, volumes, networks and secrets
+///
+/// Of this boot. Without --since only what happens from now on, until ^C or --until.
+#[derive(Args, Clone, Debug)]
+pub struct EventsArgs {
+    /// Show only events that match KEY=VALUE: container, event, image, label, name, network, secret, type, volume (may be repeated)
+    #[arg(short, long, value_name = "FILTER")]
+    filter: Vec<String>,
+    /// A Go template, or "json": a line of JSON an event
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Show whole IDs [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    no_trunc: Option<bool>,
+    /// Show events since then: a time, or how long ago (10m)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Go on with what happens [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    stream: Option<bool>,
+    /// Show events until then: a time, or how long ago
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+const DEFAULT: &str = "{{.TimeText}} {{.Type}} {{.Action}} {{.ID}}{{if .Told}} ({{.Told}}){{end}}";
+
+/// Shows them.
+pub fn run(cx: &Context, args: EventsArgs) -> Result<Exit> {
+    let now = Timestamp::now();
+    let time = |flag: &str, text: &Option<String>| {
+        text.as_deref().map(|text| moment::parse(flag, text, now, &TimeZone::system())).transpose()
+    };
+    let stream = args.stream != Some(false);
+    let (since, until) = (time("--since", &args.since)?, time("--until", &args.until)?);
+    // What is asked for with an end, or without going on, is the past.
+    let since = since.or((stream && until.is_none_or(|end| end > now)).then_some(now));
+    let filters = Filters::parse(&args.filter)?;
+    let format = match args.format.as_deref() {
+        Some("json" | "{{json .}}") => "{{json .}}",
+        Some(text) => text,
+        None => DEFAULT,
+    };
+    let plan = Plan::new(Some(format), format, false)?;
+    let short = args.no_trunc == Some(false);
+    let mut follower = Events::open(&cx.engine()?.config).follow()?;
+    let mut patience = Some(Duration::ZERO);
+    loop {
+        let mut ended = false;
+        let rows: Vec<Row> = follower
+            .read(patience)?
+            .into_iter()
+            .filter(|event| {
+                let late = until.is_some_and(|end| event.time > end);
+                ended |= late;
+                !late && since.is_none_or(|begin| event.time >= begin) && filters.matches(event)
+            })
+            .map(|event| Row { event, short })
+            .collect();
+        if !rows.is_empty() {
+            cx.print(LISTING.render(&plan, &rows)?)?;
+        }
+        let left = until.map(|end| end.duration_since(Timestamp::now()));
+        if ended || !stream || left.is_some_and(|left| !left.is_positive()) {
+            return Ok(Exit::OK);
+        }
+        patience = left.map(|left| Duration::try_from(left).unwrap_or_default());
+    }
+}
+
+struct Filters(BTreeMap<String, Vec<String>>);
+
+const KEYS: [&str; 9] =
+    ["container", "event", "image", "label", "name", "network", "secret", "type", "volume"];
+
+impl Filters {
+    fn parse(words: &[String]) -> Result<Self> {
+        let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for word in words {
+            let (key, value) = word.split_once('=').ok_or_else(|| {
+                Error::invalid(format!("invalid filter {word:?}")).with_hint("filters are KEY=VALUE")
+            })?;
+            let key = key.to_ascii_lowercase();
+            if !KEYS.contains(&key.as_str()) {
+                return Err(Error::invalid(format!("invalid filter {key:?}"))
+                    .with_hint(format!("one of {}", KEYS.join(", "))));
+            }
+            given.entry(key).or_default().push(value.to_owned());
+        }
+        Ok(Self(given))
+    }
+
+    fn matches(&self, event: &Event) -> bool {
+        let name = event.attributes.get("name").map_or("", String::as_str);
+        let is = |kind: Kind, value: &str| {
+            event.kind == kind && (name == value || (value.len() > 2 && event.id.starts_with(value)))
+        };
+        let attribute = |key: &str, value: &str| event.attributes.get(key).is_some_and(|v| v == value);
+        self.0.iter().all(|(key, values)| {
+            let one = |value: &String| match key.as_str() {
+                "container" => is(Kind::Container, value) || attribute("container", value),
+                "event" => action(&event.action) == action(value),
+                "image" => {
+                    is(Kind::Image, value)
+                        || attribute("image", value)
+                        || attribute("image", &format!("{value}:latest"))
+                }
+                "label" => match value.split_once('=') {
+                    Some((key, value)) => attribute(key, value),
+                    None => event.attributes.contains_key(value),
+                },
+                "name" => name == value,
+                "network" => is(Kind::Network, value),
+                "secret" => is(Kind::Secret, value),
+                "type" => event.kind.as_str() == value,
+                "volume" => is(Kind::Volume, value),
+                _ => false,
+            };
+            match key.as_str() {
+                "label" => values.iter().all(one),
+                _ => values.iter().any(one),
+            }
+        })
+    }
+}
+
+/// podman's words are docker's.
+fn action(word: &str) -> &str {
+    match word.split(':').next().unwrap_or(word) {
+        "died" => "die",
+        "remove" => "destroy",
+        "exec" => "exec_start",
+        "exec_died" => "exec_die",
+        other => other,
+    }
+}
+
+struct Row {
+    event: Event,
+    short: bool,
+}
+
+impl Row {
+    fn id(&self) -> &str {
+        match self.event.kind {
+            Kind::Container | Kind::Network if self.short => {
+                self.event.id.get(..12).unwrap_or(&self.event.id)
+            }
+            _ => &self.event.id,
+        }
+    }
+
+    fn attribute(&self, name: &str) -> Value {
+        self.event.attributes.get(name).map_or("", String::as_str).into()
+    }
+
+    fn told(&self) -> String {
+        self.event.attributes.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn actor(row: &Row) -> Value {
+    let fields = vec![
+        Field { name: "ID", value: row.event.id.as_str().into(), hidden: false },
+        Field { name: "Attributes", value: Value::string_map(&row.event.attributes), hidden: false },
+    ];
+    Value::Struct(Rc::new(Struct { name: "Actor", fields }))
+}
+
+fn nanoseconds(row: &Row) -> Value {
+    Value::Int(i64::try_from(row.event.time.as_nanosecond()).unwrap_or(i64::MAX))
+}
+
+/// docker's fields (api/types/events.Message), then podman's (libpod/events.Event).
+const LISTING: Listing<Row> = Listing {
+    name: "event",
+    columns: &[
+        column("status", "", |r| r.event.action.as_str().into(), Json::Same),
+        column("id", "", |r| r.event.id.as_str().into(), Json::Same),
+        column("from", "", |r| r.attribute("image"), Json::Same),
+        column("Type", "TYPE", |r| r.event.kind.as_str().into(), Json::Same),
+        column("Action", "ACTION", |r| r.event.action.as_str().into(), Json::Same),
+        column("Actor", "ACTOR", actor, Json::Same),
+        column("scope", "", |_| "local".into(), Json::Same),
+        column("time", "", |r| Value::Int(r.event.time.as_second()), Json::Same),
+        column("timeNano", "", nanoseconds, Json::Same),
+        column("Status", "STATUS", |r| r.event.action.as_str().into(), Json::Same),
+        column("ID", "ID", |r| r.id().into(), Json::Same),
+        column("Name", "NAME", |r| r.attribute("name"), Json::Same),
+        column("Image", "IMAGE", |r| r.attribute("image"), Json::Same),
+        column("Attributes", "ATTRIBUTES", |r| Value::string_map(&r.event.attributes), Json::Same),
+        column("From", "FROM", |r| r.attribute("image"), Json::Skip),
+        column("Scope", "SCOPE", |_| "local".into(), Json::Skip),
+        column("Time", "TIME", |r| Value::Int(r.event.time.as_second()), Json::Skip),
+        column("TimeNano", "TIME NANO", nanoseconds, Json::Skip),
+        column("ContainerExitCode", "EXIT CODE", |r| r.attribute("exitCode"), Json::Skip),
+        column("TimeText", "", |r| format!("{:.9}", r.event.time).into(), Json::Skip),
+        column("Told", "", |r| r.told().into(), Json::Skip),
+    ],
+    labels: None,
+};

@@ -1,0 +1,96 @@
+//! `events`: what happened, and what happens while one looks.
+
+use std::time::Duration;
+
+use crate::support::{Sandbox, require};
+
+const IMAGE: &str = "lab/busybox";
+
+#[test]
+fn a_containers_life_is_told_in_order() {
+    for sandbox in require!(Sandbox::both()) {
+        sandbox.pull(IMAGE);
+        let run = ["run", "--network=none", "--name", "c", "--label", "a=b", IMAGE, "sh", "-c", "exit 3"];
+        sandbox.coracle(run).run().code(3);
+        sandbox.coracle(["rename", "c", "d"]).ok();
+        sandbox.coracle(["start", "d"]).ok();
+        sandbox.coracle(["wait", "d"]).ok();
+        sandbox.coracle(["rm", "-f", "d"]).ok();
+        sandbox.coracle(["run", "--rm", "--network=none", "--name", "r", IMAGE, "true"]).ok();
+        let events = |words: &[&str]| {
+            let events = ["events", "--since", "1h", "--stream=false"];
+            sandbox.coracle(events).args(words.iter().copied()).ok()
+        };
+        let told =
+            events(&["--filter", "label=a", "--format", "{{.Action}} {{.Name}} {{.ContainerExitCode}}"]);
+        let wanted = ["create c ", "start c ", "die c 3", "rename d ", "start d ", "die d 3", "destroy d "];
+        assert_eq!(told.lines().iter().map(|l| l.trim_end()).collect::<Vec<_>>(), wanted.map(str::trim_end));
+        let told = events(&["--filter", "container=r", "--format", "{{.Action}}"]);
+        assert_eq!(told.lines(), ["create", "start", "die", "destroy"]);
+        // podman's words find docker's.
+        let told = events(&["--filter", "event=died", "--filter", "type=container", "--format", "{{.Name}}"]);
+        assert_eq!(told.lines(), ["c", "d", "r"]);
+        let line = events(&["--filter", "event=rename", "--format", "json"]);
+        let told: serde_json::Value = serde_json::from_str(line.text()).unwrap();
+        assert_eq!(
+            (&told["Action"], &told["status"], &told["Type"]),
+            (&"rename".into(), &"rename".into(), &"container".into())
+        );
+        assert_eq!(told["Actor"]["Attributes"]["oldName"], "c");
+        assert!(told["time"].is_i64() && told["timeNano"].is_i64(), "{told}");
+        let text = events(&["--filter", "event=create", "--filter", "container=r"]);
+        assert!(text.text().contains(" container create ") && text.text().contains("name=r"), "{text}");
+        assert_eq!(events(&["--until", "1h"]).text(), "");
+    }
+}
+
+#[test]
+fn other_objects_are_told_of_too() {
+    for sandbox in require!(Sandbox::both()) {
+        sandbox.pull(IMAGE);
+        sandbox.coracle(["tag", IMAGE, "other"]).ok();
+        sandbox.coracle(["rmi", "other"]).ok();
+        sandbox.coracle(["volume", "create", "v"]).ok();
+        sandbox.coracle(["volume", "rm", "v"]).ok();
+        sandbox.coracle(["network", "create", "n"]).ok();
+        sandbox.coracle(["network", "rm", "n"]).ok();
+        sandbox.coracle(["secret", "create", "s", "-"]).stdin("x").ok();
+        sandbox.coracle(["secret", "rm", "s"]).ok();
+        let all = ["events", "--since=1h", "--stream=false", "--format", "{{.Type}} {{.Action}} {{.Name}}"];
+        let told = sandbox.coracle(all).ok();
+        let lines = told.lines();
+        assert!(lines[0].starts_with("image pull ") && lines[0].ends_with("/busybox:latest"), "{told}");
+        let wanted = [
+            "image tag localhost/other:latest",
+            "image untag localhost/other:latest",
+            "volume create v",
+            "volume destroy v",
+            "network create n",
+            "network destroy n",
+            "secret create s",
+            "secret remove s",
+        ];
+        assert_eq!(lines[1..], wanted);
+        let none = sandbox.coracle(["--events-backend", "none", "events", "--stream=false"]);
+        none.fails(1).stderr_has("events are not kept");
+        sandbox.coracle(["events", "--filter", "colour=red"]).fails(1).stderr_has("invalid filter");
+        sandbox.coracle(["events", "--since", "whenever"]).fails(1).stderr_has("invalid --since");
+    }
+}
+
+#[test]
+fn what_happens_is_shown_as_it_happens() {
+    let sandbox = require!(Sandbox::user());
+    sandbox.pull(IMAGE);
+    let now = jiff::Timestamp::now().to_string();
+    let follow = ["events", "--since", &now, "--filter", "type=volume", "--format", "{{.Action}} {{.ID}}"];
+    let mut events = sandbox.coracle(follow).spawn();
+    for name in ["first", "second", "third"] {
+        sandbox.coracle(["volume", "create", name]).ok();
+        events.until(&format!("create {name}"), Duration::from_secs(10));
+    }
+    events.signal(rustix::process::Signal::INT);
+    drop(events.wait());
+    let until = ["events", "--until", "1s", "--filter", "type=volume", "--format", "{{.ID}}"];
+    sandbox.coracle(until).timeout(Duration::from_secs(20)).ok().stdout_has("");
+}
