@@ -29,17 +29,16 @@ pub struct ListTagsArgs {
 
 /// Runs `coracle image list-tags`.
 pub fn list_tags(cx: &Context, args: ListTagsArgs) -> Result<Exit> {
-    let engine = cx.engine()?;
     let listed = match place(&args.repository)? {
         Location::Name(name) | Location::Registry(name) => {
             let parsed = Reference::parse(&name)?;
             if parsed.tag().is_some() || parsed.digest().is_some() {
                 return Err(Error::invalid("no tag or digest allowed in a repository's name"));
             }
-            let (name, tags) = transfer::tags(engine, &name, &args.access.access()?)?;
+            let (name, tags) = transfer::tags(&cx.config()?, &name, &args.access.access()?)?;
             json!({"Repository": name.to_string(), "Tags": tags})
         }
-        location => json!({"Tags": transfer::archive_names(engine, &location)?}),
+        location => json!({"Tags": transfer::archive_names(cx.engine()?, &location)?}),
     };
     cx.println(pretty(&listed)?)?;
     Ok(Exit::OK)
@@ -144,10 +143,15 @@ pub fn inspect(
     format: Option<&str>,
     platform: &PlatformRequest,
 ) -> Result<()> {
-    let engine = cx.engine()?;
     let whole = args.config || !args.raw;
     let parts = (whole, whole && !args.config && !args.no_tags);
-    let seen = transfer::look(engine, location, &args.access.access()?, platform, parts)?;
+    let access = args.access.access()?;
+    let seen = match location {
+        Location::Registry(name) => {
+            transfer::look_at_registry(&cx.config()?, name, &access, platform, parts)?
+        }
+        _ => transfer::look(cx.engine()?, location, &access, platform, parts)?,
+    };
     let Some((image, config)) = &seen.image else { return cx.print_bytes(seen.document.raw()) };
     if args.config && args.raw {
         return cx.print_bytes(config);

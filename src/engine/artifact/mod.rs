@@ -260,7 +260,7 @@ pub fn pull(engine: &Engine, name: &str, access: &RegistryAccess, progress: &dyn
     let options = CopyOptions { rules: Some(rules), name: Some(reference.clone()), signing, ..as_is() };
     let mut failed = None;
     for repository in client.sources(&reference)? {
-        let source = registry_source(engine, repository)?;
+        let source = registry_source(&engine.config, repository)?;
         match copy(&source, &target, &known, &options, progress) {
             Ok(copied) => return Ok(copied.digest().clone()),
             Err(e) => failed = failed.or(Some(e)),

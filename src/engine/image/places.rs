@@ -84,7 +84,7 @@ pub fn source<'a>(
         Location::Registry(name) => {
             let name = Reference::parse(name)?.digest_over_tag().or_latest();
             let (repository, _) = locate(&client(engine, access)?, &name, || {})?;
-            Box::new(registry_source(engine, repository)?)
+            Box::new(registry_source(&engine.config, repository)?)
         }
         Location::Oci(path, chosen) | Location::OciArchive(path, chosen) => {
             Box::new(layout(engine, path)?.choose(chosen)?)

@@ -170,7 +170,7 @@ fn pull_first(
                             known_as: Some(candidate),
                             signing: &Signing::default(),
                         };
-                        let source = registry_source(engine, repository)?;
+                        let source = registry_source(&engine.config, repository)?;
                         let received = receive(engine, &source, document, &wanted, progress)
                             .with_context(|| format!("pull {}", candidate.familiar()))?;
                         received.note(engine, source.repository.reference());

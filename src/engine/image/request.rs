@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::config::Config;
 use crate::engine::config::auth::Credentials;
 use crate::engine::config::registries::Registries;
 use crate::engine::registry::host::Retry;
@@ -133,8 +134,13 @@ impl Progress for Silent {}
 
 /// The client for such an access, with the configuration's retries unless it has its own.
 pub fn client(engine: &Engine, access: &RegistryAccess) -> Result<Client> {
-    let env = &engine.config.env;
-    let conf = &engine.config.containers.engine;
+    client_of(&engine.config, access)
+}
+
+/// [`client`], where no engine is needed.
+pub fn client_of(config: &Config, access: &RegistryAccess) -> Result<Client> {
+    let env = &config.env;
+    let conf = &config.containers.engine;
     let default = Retry::default();
     let delay = match (access.retry_delay, &conf.retry_delay) {
         (Some(delay), _) => delay,
@@ -152,8 +158,8 @@ pub fn client(engine: &Engine, access: &RegistryAccess) -> Result<Client> {
 }
 
 /// A repository to read an image from, with what registries.d says about its signatures.
-pub fn registry_source(engine: &Engine, repository: Repository) -> Result<RegistrySource> {
-    let signatures = RegistriesD::load(&engine.config.env, None)?.of(repository.reference())?;
+pub fn registry_source(config: &Config, repository: Repository) -> Result<RegistrySource> {
+    let signatures = RegistriesD::load(&config.env, None)?.of(repository.reference())?;
     Ok(RegistrySource { repository, signatures })
 }
 

@@ -84,7 +84,7 @@ fn repository(engine: &Engine, source: &str, access: &RegistryAccess) -> Result<
     let all = match reference.tag().is_some() || reference.digest().is_some() {
         true => vec![reference],
         false => {
-            let (name, tags) = tags(engine, source, access)?;
+            let (name, tags) = tags(&engine.config, source, access)?;
             tags.iter().map(|tag| name.clone().with_tag(tag)).collect::<Result<_>>()?
         }
     };

@@ -7,12 +7,13 @@ use super::find;
 use super::places::{self, source, target};
 use super::pull::locate;
 use super::receive::{Wanted, receive};
-use super::request::{self, RegistryAccess, client, registry_source};
+use super::request::{self, RegistryAccess, client, client_of, registry_source};
 use super::tag::new_name;
+use crate::engine::config::Config;
 use crate::engine::registry::{Client, Document, PlatformRequest, Reference};
 use crate::engine::transport::copy::chosen;
 use crate::engine::transport::{Chosen, CopyOptions, KnownBlobs, Location, Progress, Source, copy};
-use crate::engine::trust::Policy;
+use crate::engine::trust::{Policy, Scopes};
 use crate::engine::{Context, Digest, Engine, Error, ErrorKind, Result};
 
 /// Which instances of an index are copied.
@@ -173,16 +174,29 @@ pub fn look(
     platform: &PlatformRequest,
     (with_image, with_tags): (bool, bool),
 ) -> Result<Seen> {
+    if let Location::Registry(name) = location {
+        return look_at_registry(&engine.config, name, access, platform, (with_image, with_tags));
+    }
     let policy = Policy::load(&engine.config.env, None)?;
     places::rules(engine, &policy, location)?;
-    let Location::Registry(name) = location else {
-        return seen(source(engine, location, access)?.as_ref(), platform, with_image);
-    };
+    seen(source(engine, location, access)?.as_ref(), platform, with_image)
+}
+
+/// [`look`] at a registry, which takes neither store nor user namespace.
+pub fn look_at_registry(
+    config: &Config,
+    name: &str,
+    access: &RegistryAccess,
+    platform: &PlatformRequest,
+    (with_image, with_tags): (bool, bool),
+) -> Result<Seen> {
+    let policy = Policy::load(&config.env, None)?;
     let name = Reference::parse(name)?.digest_over_tag().or_latest();
+    policy.rules(&Scopes::docker(&name)).decide()?;
     // One client, so that what it learns of the registry is learnt once.
-    let client = client(engine, access)?;
+    let client = client_of(config, access)?;
     let (repository, document) = locate(&client, &name, || {})?;
-    let repository = registry_source(engine, repository)?;
+    let repository = registry_source(config, repository)?;
     std::thread::scope(|scope| {
         let tags = with_tags.then(|| scope.spawn(|| tags_of(&client, &name.clone().without_tag())));
         let mut seen = describe(&repository, document, platform, with_image)?;
@@ -223,9 +237,9 @@ fn describe(
 }
 
 /// The tags of a repository, by its full name.
-pub fn tags(engine: &Engine, name: &str, access: &RegistryAccess) -> Result<(Reference, Vec<String>)> {
+pub fn tags(config: &Config, name: &str, access: &RegistryAccess) -> Result<(Reference, Vec<String>)> {
     let name = Reference::parse(name)?.without_tag();
-    let tags = tags_of(&client(engine, access)?, &name)?;
+    let tags = tags_of(&client_of(config, access)?, &name)?;
     Ok((name, tags))
 }
 

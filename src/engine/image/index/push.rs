@@ -142,7 +142,7 @@ fn remote<'a>(engine: &Engine, client: &Client, list: &List, digest: &Digest) ->
     for repository in client.sources(&name)? {
         match repository.any_manifest(digest.as_str()) {
             Ok(document) => {
-                let source: Box<dyn Source + 'a> = Box::new(registry_source(engine, repository)?);
+                let source: Box<dyn Source + 'a> = Box::new(registry_source(&engine.config, repository)?);
                 return Ok(Child { digest: digest.clone(), document, source });
             }
             Err(e) => failed = failed.or(Some(e)),
