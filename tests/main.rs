@@ -14,6 +14,7 @@ mod support;
 mod accounts;
 mod archives;
 mod artifacts;
+mod chunked;
 mod commit;
 mod completion;
 mod conmon;

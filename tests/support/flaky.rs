@@ -76,6 +76,31 @@ impl Flaky {
         flaky
     }
 
+    /// In front of a `server` that knows no ranges, or (`single`) no more than one in a request.
+    pub fn without_ranges(server: SocketAddr, single: bool) -> Flaky {
+        Flaky::start(server, move |client, mut server, _| {
+            let (mut from, back) = (client.try_clone().unwrap(), client);
+            let answers = server.try_clone().unwrap();
+            thread::spawn(move || pass(answers, back, usize::MAX));
+            let mut buffer = vec![0; 1 << 16];
+            loop {
+                let count = from.read(&mut buffer).unwrap_or(0);
+                let text = &mut buffer[..count];
+                if let Some(at) = text.windows(7).position(|word| word == b"range: ") {
+                    let line = &text[at..];
+                    let end = line.iter().position(|byte| *byte == b'\r').unwrap_or(line.len());
+                    if !single || line[..end].contains(&b',') {
+                        text[at] = b'x';
+                    }
+                }
+                if count == 0 || server.write_all(text).is_err() {
+                    let _ = server.shutdown(Shutdown::Write);
+                    return;
+                }
+            }
+        })
+    }
+
     /// What [`Flaky::watching`] saw since it was asked last.
     pub fn seen(&self) -> Seen {
         std::mem::take(&mut *self.seen.lock().unwrap())

@@ -31,8 +31,19 @@ pub struct StorageConf {
     pub auto_userns_min_size: Option<u32>,
     /// Largest automatic user namespace.
     pub auto_userns_max_size: Option<u32>,
+    /// How images are pulled.
+    pub pull_options: PullOptions,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+}
+
+/// storage.conf's `pull_options`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PullOptions {
+    /// `enable_partial_images`: what other layers have is not fetched.
+    pub partial: bool,
+    /// `use_hard_links`: it may be a link to theirs.
+    pub hard_links: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,6 +78,8 @@ struct Options {
     #[serde(rename = "mount_program")]
     mount_program: Option<String>,
     mountopt: Option<String>,
+    #[serde(rename = "pull_options")]
+    pull_options: BTreeMap<String, toml::Value>,
     #[serde(rename = "ignore_chown_errors")]
     ignore_chown_errors: Option<toml::Value>,
     #[serde(flatten)]
@@ -161,9 +174,27 @@ impl StorageConf {
             root_auto_userns_user: options.root_auto_userns_user.clone(),
             auto_userns_min_size: options.auto_userns_min_size,
             auto_userns_max_size: options.auto_userns_max_size,
+            pull_options: pull_options(&options.pull_options),
             file: path.map(Path::to_owned),
         })
     }
+}
+
+/// Values are texts (`"true"`) to containers/storage; what is meant is taken.
+fn pull_options(table: &BTreeMap<String, toml::Value>) -> PullOptions {
+    let is_true = |value: &toml::Value| match value {
+        toml::Value::String(text) => text.eq_ignore_ascii_case("true"),
+        other => other.as_bool().unwrap_or(false),
+    };
+    let mut options = PullOptions::default();
+    for (key, value) in table {
+        match key.as_str() {
+            "enable_partial_images" => options.partial = is_true(value),
+            "use_hard_links" => options.hard_links = is_true(value),
+            other => tracing::debug!("pull option {other} is not used by this program"),
+        }
+    }
+    options
 }
 
 /// `[storage.options]` and its driver tables as the `driver.key=value` words the drivers take.
@@ -217,9 +248,11 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         let text = "[storage]\ndriver=\"overlay2\"\ngraphroot=\"$HOME/graph\"\n[storage.options]\n\
                     additionalimagestores=[\"/srv/images\"]\n[storage.options.overlay]\nmount_program=\"/usr/bin/fuse-overlayfs\"\nignore_chown_errors=\"true\"\n";
+        let text = text.replace("[storage.options.overlay]", "pull_options={enable_partial_images=\"true\", use_hard_links=\"false\", ostree_repos=\"\"}\n[storage.options.overlay]");
         fs::write(dir.join("storage.conf"), text).unwrap();
         let conf = StorageConf::load(&user(tmp.path())).unwrap();
         assert_eq!(conf.graph_root, tmp.path().join("graph"));
+        assert_eq!(conf.pull_options, PullOptions { partial: true, hard_links: false });
         assert!(conf.run_root.ends_with("containers"));
         assert_eq!(conf.driver.as_deref(), Some("overlay"));
         assert_eq!(

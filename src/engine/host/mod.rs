@@ -8,6 +8,7 @@ pub mod drain;
 pub mod facts;
 pub mod failpoint;
 pub mod limits;
+pub mod link;
 pub mod lock;
 pub mod mount;
 pub mod netlink;

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::ImageConfig;
 use super::request::{LayerInfo, Progress};
+use super::{ImageConfig, partial};
 use crate::engine::digest::Algorithm;
 use crate::engine::host::relay::relay;
 use crate::engine::registry::{Descriptor, Manifest};
-use crate::engine::store::diff::{self, Applied, ApplyOptions};
+use crate::engine::store::diff::{self, Applied, ApplyOptions, chunked};
 use crate::engine::store::{BlobLocks, LayerRecord, NewLayer, StagedLayer};
 use crate::engine::transport::{BlobStream, Source};
 use crate::engine::{Context, Digest, Engine, Error, ErrorKind, Result};
@@ -193,14 +193,53 @@ impl Pull<'_> {
                 Err(e) => tracing::debug!("layer {} cannot be copied, it is fetched: {e}", original.id),
             }
         }
-        let staged = self.engine.store.stage_layer()?;
+        let staged = match self.partial(index, layer)? {
+            Partial::Whole(staged, new) => return Ok((staged, new)),
+            Partial::Toc(staged) => staged,
+            Partial::Nothing => self.engine.store.stage_layer()?,
+        };
         let applied = self
             .source
             .reader(&layer.blob, &self.cancel)
             .and_then(|stream| self.apply(index, stream, &staged));
         let applied = applied.with_context(|| format!("layer {}", short(&layer.blob.digest)))?;
         check(layer, &applied)?;
-        Ok((staged, new_layer(layer, &applied)))
+        let mut new = new_layer(layer, &applied);
+        new.toc = staged.toc_path().exists();
+        Ok((staged, new))
+    }
+
+    /// Brings only what the store lacks of a layer that says what is in it.
+    fn partial(&self, index: usize, layer: &ChainLayer) -> Result<Partial> {
+        let wanted = self.engine.config.storage.pull_options.partial;
+        let chunked = wanted && chunked::is_chunked(layer.blob.annotations.as_ref());
+        let Some(repository) = self.source.in_parts().filter(|_| chunked) else {
+            return Ok(Partial::Nothing);
+        };
+        let staged = self.engine.store.stage_layer()?;
+        let request = partial::Request {
+            engine: self.engine,
+            repository,
+            layer,
+            options: &self.options,
+            cancel: &self.cancel,
+            received: &|bytes| self.progress.received(index, bytes),
+        };
+        match partial::fetch(&request, &staged) {
+            Ok(Some(applied)) => {
+                let mut new = NewLayer::from_applied(&layer.id, layer.parent.clone(), &applied);
+                // Of the blob only parts were seen: nobody may take its digest for that of these contents.
+                (new.compressed_digest, new.compressed_size) = (None, 0);
+                new.toc = true;
+                Ok(Partial::Whole(staged, new))
+            }
+            Ok(None) => Ok(Partial::Toc(staged)),
+            Err(e) if e.kind() == ErrorKind::DiskFull => Err(e),
+            Err(e) => {
+                tracing::debug!("layer {} is fetched as a whole: {e}", layer.blob.digest);
+                Ok(Partial::Nothing)
+            }
+        }
     }
 
     /// Makes the layer from one with the same content, as its archive came.
@@ -236,6 +275,16 @@ impl Pull<'_> {
             None => applied,
         }
     }
+}
+
+/// How far it came without the whole blob.
+enum Partial {
+    /// The layer is unpacked.
+    Whole(StagedLayer, NewLayer),
+    /// Nothing of it was here; its table of contents is staged.
+    Toc(StagedLayer),
+    /// Nothing was done.
+    Nothing,
 }
 
 fn short(digest: &Digest) -> &str {

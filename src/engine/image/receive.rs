@@ -50,9 +50,9 @@ impl Received {
     pub(super) fn note(&self, engine: &Engine, repository: &Reference) {
         let known = KnownBlobs::new(engine.store.graph_root());
         for (diff_id, blob) in &self.blobs {
-            if let Some(compression) = rewrite::compression(&blob.media_type) {
+            if let Some(compression) = rewrite::layer_compression(blob) {
                 let compression = compression.map_or("uncompressed", Algorithm::name);
-                known.note(diff_id, &blob.digest, blob.size, compression, Some(repository));
+                known.note(diff_id, blob, compression, Some(repository));
             }
         }
     }
@@ -159,10 +159,19 @@ pub(super) fn store(
     source: &dyn Source,
     progress: &dyn Progress,
 ) -> Result<Received> {
-    let blobs = image.blobs();
+    let mut blobs = image.blobs();
     let ImageToStore { names, manifest, index, raw_config, config, signatures } = image;
     let chain = layers::chain(&manifest, &config)?;
     let brought = layers::bring(engine, &chain, source, progress)?;
+    // What was not read as a whole is not known to hold what it should.
+    let unverified: Vec<&str> = brought
+        .staged
+        .iter()
+        .filter(|(_, new)| new.compressed_digest.is_none())
+        .map(|(_, new)| &new.id[..])
+        .collect();
+    let mut ids = chain.iter().map(|layer| layer.id.as_str());
+    blobs.retain(|_| ids.next().is_none_or(|id| !unverified.contains(&id)));
     failpoint!("pull.layers-unpacked");
     let id = manifest.config.digest.hex().to_owned();
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();

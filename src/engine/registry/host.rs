@@ -78,6 +78,8 @@ pub struct Request<'a> {
     pub accept: Option<&'static str>,
     /// First byte wanted.
     pub offset: u64,
+    /// The Range header, instead of that.
+    pub ranges: Option<&'a str>,
     /// Media type of the body.
     pub content_type: Option<&'a str>,
     /// What is sent.
@@ -87,7 +89,16 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request without a body.
     pub fn new(method: Method, at: &'a str, scope: &'a str) -> Self {
-        Self { method, at, scope, accept: None, offset: 0, content_type: None, body: Bytes::new() }
+        Self {
+            method,
+            at,
+            scope,
+            accept: None,
+            offset: 0,
+            ranges: None,
+            content_type: None,
+            body: Bytes::new(),
+        }
     }
 
     /// A GET.
@@ -103,6 +114,9 @@ impl<'a> Request<'a> {
         }
         if self.offset > 0 {
             headers.insert(RANGE, header(&format!("bytes={}-", self.offset))?);
+        }
+        if let Some(ranges) = self.ranges {
+            headers.insert(RANGE, header(ranges)?);
         }
         if let Some(media_type) = self.content_type {
             headers.insert(CONTENT_TYPE, header(media_type)?);

@@ -18,6 +18,7 @@ pub mod host;
 mod http;
 pub mod manifest;
 pub mod platform;
+pub mod ranges;
 pub mod reference;
 pub mod search;
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! layers.json and its volatile twin, and the layers' directories (upstream's `layers.go`).
 
 use super::file::{self, Records};
-use super::layout::Driver;
+use super::layout::{Driver, big_data_name};
 use super::mounts::Mounts;
 use super::overlay::{NewDir, layer_missing};
 use super::pending::{self, Note, Pending};
 use super::record::INCOMPLETE_FLAG;
 use super::staging::{StagedLayer, Trash};
-use super::{LayerRecord, Location, NewLayer, Store};
+use super::{LAYER_TOC, LayerRecord, Location, NewLayer, Store};
 use crate::engine::host::atomic::Durability;
 use crate::engine::host::lock::FileLock;
 use crate::engine::{Digest, Error, ErrorKind, Result};
@@ -310,6 +310,11 @@ impl<'s> Layers<'s> {
             if staged.tar_split_path().exists() {
                 staged.move_out("tar-split.gz", &tar_split)?;
             }
+            if new.toc {
+                let directory = self.store.layout.layers.join(&new.id);
+                file::make_dirs(&directory, 0o700)?;
+                staged.move_out("toc.json", &directory.join(big_data_name(LAYER_TOC)))?;
+            }
             self.file(location)?.push(&new.id, &record(new))?;
         }
         Ok(())
@@ -418,11 +423,21 @@ fn record(new: &NewLayer) -> LayerRecord {
         uids: new.uids.clone(),
         gids: new.gids.clone(),
         flags: new.flags.clone(),
+        big_data_names: if new.toc { vec![LAYER_TOC.to_owned()] } else { Vec::new() },
         ..LayerRecord::default()
     }
 }
 
 impl Store {
+    /// A layer's table of contents.
+    ///
+    /// `NotFound` if it has none.
+    pub fn layer_toc(&self, id: &str) -> Result<std::fs::File> {
+        check_id(id)?;
+        let path = self.layout.layers.join(id).join(big_data_name(LAYER_TOC));
+        std::fs::File::open(&path).map_err(|e| Error::io("open", &path, e))
+    }
+
     /// Makes a layer's directory, whatever the driver.
     pub(super) fn make_layer_dir(&self, new: &NewDir<'_>) -> Result<()> {
         match self.driver {

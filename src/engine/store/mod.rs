@@ -76,6 +76,9 @@ pub struct StoreOptions {
     pub rootless: bool,
 }
 
+/// The big data item of a layer that is its table of contents, as JSON (containers/storage `pkg/chunked`: `bigDataKey`).
+pub const LAYER_TOC: &str = "zstd-chunked-manifest";
+
 /// An opened store. Cheap to open: nothing is read before it is asked for.
 #[derive(Debug)]
 pub struct Store {
@@ -139,6 +142,8 @@ pub struct NewLayer {
     pub uids: Vec<u32>,
     /// Group IDs that own files in it.
     pub gids: Vec<u32>,
+    /// Its table of contents is staged with it.
+    pub toc: bool,
     /// Arbitrary flags.
     pub flags: Map<String, Value>,
 }
@@ -196,6 +201,7 @@ impl NewLayer {
             compression: applied.compression.into(),
             uids: applied.uids.clone(),
             gids: applied.gids.clone(),
+            toc: false,
             flags: Map::new(),
         }
     }

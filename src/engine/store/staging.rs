@@ -48,6 +48,11 @@ impl StagedLayer {
         self.path.join("tar-split.gz")
     }
 
+    /// Where the table of contents goes, if the layer has one.
+    pub fn toc_path(&self) -> PathBuf {
+        self.path.join("toc.json")
+    }
+
     /// Where an image's big data waits to be moved to its place.
     pub(super) fn image_path(&self) -> PathBuf {
         self.path.join("image")

@@ -7,7 +7,7 @@ use super::compress::{Compressor, Method};
 use crate::engine::digest::{Algorithm, Hasher};
 use crate::engine::host::relay::relay;
 use crate::engine::registry::Content;
-use crate::engine::store::diff;
+use crate::engine::store::diff::{self, chunked, chunked::Annotations};
 use crate::engine::{Digest, Error, Result};
 
 /// A layer's archive on its way: inflated first if the source has a blob, then compressed if the target wants it.
@@ -15,27 +15,50 @@ pub struct Archive<'a> {
     content: &'a dyn Content,
     inflate: bool,
     method: Option<Method>,
-    /// Digest of the archive, once it has gone through.
-    diff_id: Mutex<Option<Digest>>,
+    /// What it was, once it has gone through.
+    made: Mutex<Option<Made>>,
+}
+
+/// What an archive and the blob of it turned out to be.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The archive's digest.
+    pub diff_id: Digest,
+    /// The annotations of a blob with a table of contents.
+    pub annotations: Option<Annotations>,
 }
 
 impl Content for Archive<'_> {
     fn write_to(&self, out: &mut dyn Write) -> Result<()> {
-        let digest = match self.method {
+        let failed = |e| Error::os("compress the layer", e);
+        let made = match self.method {
+            Some(method) if method.algorithm == super::compress::Algorithm::ZstdChunked => {
+                let mut compressor = Compressor::new(out, method).map_err(failed)?;
+                let mut hashing = Hashing::new(io::empty());
+                let annotations = relay(
+                    |mut tar| self.archive_to(&mut tar),
+                    |tar| {
+                        let tar = Both { tar, hashing: &mut hashing };
+                        chunked::write(tar, &mut compressor, method.zstd_level())
+                    },
+                )?;
+                compressor.finish().map_err(failed)?;
+                Made { diff_id: hashing.finish().1, annotations }
+            }
             Some(method) => {
-                let mut hashing = Hashing::new(Compressor::new(out, method));
+                let mut hashing = Hashing::new(Compressor::new(out, method).map_err(failed)?);
                 self.archive_to(&mut hashing)?;
-                let (compressor, digest) = hashing.finish();
-                compressor.finish().map_err(|e| Error::os("compress the layer", e))?;
-                digest
+                let (compressor, diff_id) = hashing.finish();
+                compressor.finish().map_err(failed)?;
+                Made { diff_id, annotations: None }
             }
             None => {
                 let mut hashing = Hashing::new(out);
                 self.archive_to(&mut hashing)?;
-                hashing.finish().1
+                Made { diff_id: hashing.finish().1, annotations: None }
             }
         };
-        *self.diff_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
         Ok(())
     }
 }
@@ -43,12 +66,12 @@ impl Content for Archive<'_> {
 impl<'a> Archive<'a> {
     /// What `content` has: a blob that is to be inflated, or the archive itself.
     pub fn new(content: &'a dyn Content, inflate: bool, method: Option<Method>) -> Self {
-        Self { content, inflate, method, diff_id: Mutex::new(None) }
+        Self { content, inflate, method, made: Mutex::new(None) }
     }
 
-    /// The archive's digest, once it has gone through.
-    pub fn into_diff_id(self) -> Option<Digest> {
-        self.diff_id.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// What it was, once it has gone through.
+    pub fn into_made(self) -> Option<Made> {
+        self.made.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn archive_to(&self, out: &mut dyn Write) -> Result<()> {
@@ -62,12 +85,26 @@ impl<'a> Archive<'a> {
     }
 }
 
+/// Hashes what is read.
+struct Both<'a, R, W> {
+    tar: R,
+    hashing: &'a mut Hashing<W>,
+}
+
+impl<R: io::Read, W> io::Read for Both<'_, R, W> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.tar.read(out)?;
+        self.hashing.hasher.update(&out[..count]);
+        Ok(count)
+    }
+}
+
 struct Hashing<W> {
     out: W,
     hasher: Hasher,
 }
 
-impl<W: Write> Hashing<W> {
+impl<W> Hashing<W> {
     fn new(out: W) -> Self {
         Self { out, hasher: Hasher::new(Algorithm::Sha256) }
     }

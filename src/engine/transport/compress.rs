@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::engine::store::diff::chunked::Frames;
 use crate::engine::{Error, Result};
 
 /// How layers can be compressed.
@@ -19,15 +20,17 @@ pub enum Algorithm {
     Gzip,
     /// Zstandard.
     Zstd,
+    /// Zstandard in pieces, with a table of contents ([`crate::engine::store::diff::chunked`]).
+    ZstdChunked,
 }
 
 impl Algorithm {
-    /// Parses `gzip` and `zstd`. `zstd:chunked` is written as plain zstd would be: its table of contents is optional for
-    /// readers.
+    /// Parses `gzip`, `zstd` and `zstd:chunked`.
     pub fn parse(text: &str) -> Result<Self> {
         match text {
             "gzip" => Ok(Self::Gzip),
-            "zstd" | "zstd:chunked" => Ok(Self::Zstd),
+            "zstd" => Ok(Self::Zstd),
+            "zstd:chunked" => Ok(Self::ZstdChunked),
             _ => Err(Error::invalid(format!("unknown compression format {text:?}"))
                 .with_hint("use gzip, zstd or zstd:chunked")),
         }
@@ -38,14 +41,25 @@ impl Algorithm {
         match self {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::ZstdChunked => "zstd:chunked",
         }
+    }
+
+    /// Whether it is a form of Zstandard.
+    pub fn is_zstd(self) -> bool {
+        self != Self::Gzip
+    }
+
+    /// The end of a media type.
+    pub fn suffix(self) -> &'static str {
+        if self == Self::Gzip { "gzip" } else { "zstd" }
     }
 
     /// Bytes of a block. zstd gains more from looking far back.
     fn block(self) -> usize {
         match self {
             Self::Gzip => 1 << 20,
-            Self::Zstd => 2 << 20,
+            Self::Zstd | Self::ZstdChunked => 2 << 20,
         }
     }
 
@@ -53,7 +67,7 @@ impl Algorithm {
     pub fn check_level(self, level: i32) -> Result<()> {
         let highest = match self {
             Self::Gzip => 9,
-            Self::Zstd => 20,
+            Self::Zstd | Self::ZstdChunked => 20,
         };
         if (1..=highest).contains(&level) {
             return Ok(());
@@ -74,24 +88,52 @@ pub struct Method {
 }
 
 impl Method {
-    fn block(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        match self.algorithm {
+    /// The level of zstd.
+    pub fn zstd_level(self) -> i32 {
+        self.level.unwrap_or(3)
+    }
+}
+
+/// One thread's compressor: what it needs for a block is used again for the next.
+enum Worker {
+    Gzip(libdeflater::Compressor, Vec<u8>),
+    Zstd(zstd::bulk::Compressor<'static>),
+}
+
+impl Worker {
+    fn new(method: Method) -> io::Result<Self> {
+        Ok(match method.algorithm {
             Algorithm::Gzip => {
-                let level = libdeflater::CompressionLvl::new(self.level.unwrap_or(1)).unwrap_or_default();
-                let mut compressor = libdeflater::Compressor::new(level);
-                let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
-                let size = compressor
-                    .gzip_compress(bytes, &mut out)
-                    .map_err(|e| io::Error::other(format!("gzip: {e}")))?;
-                out.truncate(size);
-                Ok(out)
+                let level = libdeflater::CompressionLvl::new(method.level.unwrap_or(1)).unwrap_or_default();
+                Self::Gzip(libdeflater::Compressor::new(level), Vec::new())
             }
-            Algorithm::Zstd => zstd::bulk::compress(bytes, self.level.unwrap_or(3)),
+            Algorithm::Zstd | Algorithm::ZstdChunked => {
+                Self::Zstd(zstd::bulk::Compressor::new(method.zstd_level())?)
+            }
+        })
+    }
+
+    fn block(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Gzip(compressor, out) => {
+                out.resize(compressor.gzip_compress_bound(bytes.len()).max(out.len()), 0);
+                let size = compressor.gzip_compress(bytes, out);
+                Ok(out[..size.map_err(|e| io::Error::other(format!("gzip: {e}")))?].to_vec())
+            }
+            Self::Zstd(compressor) => compressor.compress(bytes),
         }
     }
 }
 
 type Done = io::Result<Vec<u8>>;
+
+enum Pending {
+    At(Receiver<Done>),
+    Done(Vec<u8>),
+}
+
+/// Bytes that are compressed sooner than handed over.
+const SMALL: usize = 4 << 10;
 
 /// Compresses what is written to it on several threads and writes the result to `out`. [`Compressor::finish`] must be
 /// called.
@@ -100,7 +142,14 @@ pub struct Compressor<W: Write> {
     size: usize,
     block: Vec<u8>,
     /// Blocks at work, in their order.
-    pending: VecDeque<Receiver<Done>>,
+    pending: VecDeque<Pending>,
+    /// For blocks too small to be handed over.
+    own: Worker,
+    /// Where each block ended in the output; kept for who cuts.
+    ends: Vec<u64>,
+    written: u64,
+    dispatched: usize,
+    keeps_ends: bool,
     jobs: Option<SyncSender<(Vec<u8>, Sender<Done>)>>,
     workers: Vec<JoinHandle<()>>,
     /// Nothing was written: an empty input is a stream, too.
@@ -109,34 +158,62 @@ pub struct Compressor<W: Write> {
 
 impl<W: Write> Compressor<W> {
     /// With as many threads as there are cores.
-    pub fn new(out: W, method: Method) -> Self {
+    ///
+    /// # Errors
+    /// The compressor cannot be set up.
+    pub fn new(out: W, method: Method) -> io::Result<Self> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(16);
         let (jobs, queue) = sync_channel::<(Vec<u8>, Sender<Done>)>(threads);
         let queue = Arc::new(Mutex::new(queue));
         let worker = |_| {
             let queue = Arc::clone(&queue);
             std::thread::spawn(move || {
+                let mut worker = Worker::new(method);
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((block, done)) = job else { return };
                     // Nobody waits for it: the output has failed.
-                    let _ = done.send(method.block(&block));
+                    let _ = done.send(match &mut worker {
+                        Ok(worker) => worker.block(&block),
+                        Err(e) => Err(io::Error::other(e.to_string())),
+                    });
                 }
             })
         };
         let workers = (0..threads).map(worker).collect();
         let size = method.algorithm.block();
         let block = Vec::with_capacity(size);
-        Self { out, size, block, pending: VecDeque::new(), jobs: Some(jobs), workers, empty: true }
+        Ok(Self {
+            out,
+            size,
+            block,
+            pending: VecDeque::new(),
+            own: Worker::new(method)?,
+            ends: Vec::new(),
+            written: 0,
+            dispatched: 0,
+            keeps_ends: method.algorithm == Algorithm::ZstdChunked,
+            jobs: Some(jobs),
+            workers,
+            empty: true,
+        })
     }
 
     fn dispatch(&mut self) -> io::Result<()> {
-        let block = std::mem::replace(&mut self.block, Vec::with_capacity(self.size));
-        let (done, result) = channel();
-        let gone = || io::Error::other("the compressing threads are gone");
-        self.jobs.as_ref().ok_or_else(gone)?.send((block, done)).map_err(|_| gone())?;
-        self.pending.push_back(result);
+        if self.block.len() <= SMALL {
+            let compressed = self.own.block(&self.block)?;
+            self.block.clear();
+            self.pending.push_back(Pending::Done(compressed));
+        } else {
+            let next = Vec::with_capacity(if self.keeps_ends { 128 << 10 } else { self.size });
+            let block = std::mem::replace(&mut self.block, next);
+            let (done, result) = channel();
+            let gone = || io::Error::other("the compressing threads are gone");
+            self.jobs.as_ref().ok_or_else(gone)?.send((block, done)).map_err(|_| gone())?;
+            self.pending.push_back(Pending::At(result));
+        }
         self.empty = false;
+        self.dispatched += 1;
         while self.pending.len() > 2 * self.workers.len() {
             self.collect()?;
         }
@@ -145,8 +222,17 @@ impl<W: Write> Compressor<W> {
 
     /// Writes the next result.
     fn collect(&mut self) -> io::Result<()> {
-        let Some(next) = self.pending.pop_front() else { return Ok(()) };
-        let compressed = next.recv().map_err(|_| io::Error::other("a compressing thread is gone"))??;
+        let compressed = match self.pending.pop_front() {
+            None => return Ok(()),
+            Some(Pending::Done(compressed)) => compressed,
+            Some(Pending::At(next)) => {
+                next.recv().map_err(|_| io::Error::other("a compressing thread is gone"))??
+            }
+        };
+        self.written += compressed.len() as u64;
+        if self.keeps_ends {
+            self.ends.push(self.written);
+        }
         self.out.write_all(&compressed)
     }
 
@@ -163,6 +249,36 @@ impl<W: Write> Compressor<W> {
             let _ = worker.join();
         }
         Ok(self.out)
+    }
+}
+
+impl<W: Write> Frames for Compressor<W> {
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn cut(&mut self) -> io::Result<usize> {
+        if !self.block.is_empty() {
+            self.dispatch()?;
+        }
+        Ok(self.dispatched)
+    }
+
+    fn offset(&self, place: usize) -> Option<u64> {
+        if place == 0 { Some(0) } else { self.ends.get(place - 1).copied() }
+    }
+
+    fn drain(&mut self) -> io::Result<u64> {
+        self.cut()?;
+        while !self.pending.is_empty() {
+            self.collect()?;
+        }
+        Ok(self.written)
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.written += bytes.len() as u64;
+        self.out.write_all(bytes)
     }
 }
 
@@ -188,7 +304,7 @@ mod tests {
     use std::io::Read;
 
     fn compressed(data: &[u8], algorithm: Algorithm) -> Vec<u8> {
-        let mut compressor = Compressor::new(Vec::new(), Method { algorithm, level: None });
+        let mut compressor = Compressor::new(Vec::new(), Method { algorithm, level: None }).unwrap();
         for piece in data.chunks(77_777) {
             compressor.write_all(piece).unwrap();
         }
@@ -207,6 +323,109 @@ mod tests {
             assert!(zstd::decode_all(&zstd[..]).unwrap() == data);
             assert_eq!(gzip, compressed(data, Algorithm::Gzip));
         }
+    }
+
+    /// A tar of these files.
+    fn tar(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (name, content) in files {
+            let mut header = [0_u8; 512];
+            header[..name.len()].copy_from_slice(name.as_bytes());
+            header[100..108].copy_from_slice(b"0100644\0");
+            header[108..116].copy_from_slice(b"0000001\0");
+            header[116..124].copy_from_slice(b"0000002\0");
+            header[124..136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
+            header[136..148].copy_from_slice(b"14000000000\0");
+            header[156] = b'0';
+            header[257..265].copy_from_slice(b"ustar\x0000");
+            header[148..156].fill(b' ');
+            let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
+            header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            out.extend_from_slice(&header);
+            out.extend_from_slice(content);
+            out.resize(out.len().next_multiple_of(512), 0);
+        }
+        out.resize(out.len() + 1024, 0);
+        out
+    }
+
+    #[test]
+    fn a_table_of_contents_says_where_everything_is() {
+        use crate::engine::Digest;
+        use crate::engine::store::diff::chunked::{self, TocEntry, TocKind};
+        let mut state = 1_u64;
+        let mut noise = |count: usize| -> Vec<u8> {
+            let mut next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 33) as u8
+            };
+            (0..count).map(|_| next()).collect()
+        };
+        let holes =
+            [noise(5000), vec![0; 300_000], noise(10), vec![0; 1000], noise(7), vec![0; 1024]].concat();
+        let files = [("a", noise(700_000)), ("empty", Vec::new()), ("holes", holes), ("tiny", vec![7])];
+        let archive = tar(&files);
+        let method = Method { algorithm: Algorithm::ZstdChunked, level: None };
+        let mut compressor = Compressor::new(Vec::new(), method).unwrap();
+        let annotations = chunked::write(&archive[..], &mut compressor, 3).unwrap().unwrap();
+        let blob = compressor.finish().unwrap();
+        assert!(zstd::decode_all(&blob[..]).unwrap() == archive, "readers that know nothing of it");
+        let numbers = |key| -> Vec<usize> {
+            annotations[key].split(':').map(|number| number.parse().unwrap()).collect()
+        };
+        let at = numbers(chunked::POSITION);
+        let toc = &blob[at[0]..at[0] + at[1]];
+        assert_eq!(Digest::sha256(toc).to_string(), annotations[chunked::CHECKSUM]);
+        let toc = zstd::decode_all(toc).unwrap();
+        assert_eq!((toc.len(), at[3]), (at[2], 1));
+        let toc: serde_json::Value = serde_json::from_slice(&toc).unwrap();
+        assert_eq!(toc["version"], 1);
+        let split = numbers(chunked::TAR_SPLIT);
+        let bytes = &blob[split[0]..split[0] + split[1]];
+        assert_eq!(Digest::sha256(bytes).to_string(), toc["tarSplitDigest"].as_str().unwrap());
+        assert_eq!(zstd::decode_all(bytes).unwrap().len(), split[2]);
+        assert_eq!(blob[blob.len() - 64..blob.len() - 56], (at[0] as u64).to_le_bytes());
+        let entries: Vec<TocEntry> = serde_json::from_value(toc["entries"].clone()).unwrap();
+        for (name, content) in &files {
+            let own: Vec<&TocEntry> = entries.iter().filter(|entry| entry.name == *name).collect();
+            let first = own[0];
+            assert_eq!(
+                (first.size as usize, first.mode, first.uid, first.gid),
+                (content.len(), 0o100_644, 1, 2)
+            );
+            assert_eq!(first.modtime.as_deref(), Some("2021-01-14T08:25:36Z"), "{name}");
+            if content.is_empty() {
+                assert_eq!((first.digest.as_str(), first.offset), ("", 0));
+                continue;
+            }
+            assert_eq!(first.digest, Digest::sha256(content).to_string());
+            let whole = &blob[first.offset as usize..first.end_offset as usize];
+            assert!(zstd::decode_all(whole).unwrap() == *content);
+            for (number, chunk) in own.iter().enumerate().filter(|_| own.len() > 1) {
+                let start = chunk.chunk_offset as usize;
+                let part = &content[start..start + chunk.chunk_size as usize];
+                assert_eq!(chunk.chunk_digest, Digest::sha256(part).to_string());
+                assert_eq!(chunk.kind == TocKind::Chunk, number > 0);
+                assert_eq!(chunk.chunk_type == "zeros", part.iter().all(|b| *b == 0));
+                let end = own.get(number + 1).map_or(first.end_offset, |next| next.offset) as usize;
+                assert!(zstd::decode_all(&blob[chunk.offset as usize..end]).unwrap() == part);
+            }
+        }
+        assert!(
+            entries.iter().filter(|entry| entry.name == "a").count() > 3,
+            "cut where the content says so"
+        );
+        assert_eq!(entries.iter().filter(|entry| entry.chunk_type == "zeros").count(), 2);
+    }
+
+    #[test]
+    fn what_a_table_of_contents_cannot_tell_is_plain_zstd() {
+        let method = Method { algorithm: Algorithm::ZstdChunked, level: None };
+        let archive = tar(&[("a", vec![1; 10_000]), ("a", vec![2; 10_000])]);
+        let mut compressor = Compressor::new(Vec::new(), method).unwrap();
+        let none = crate::engine::store::diff::chunked::write(&archive[..], &mut compressor, 3).unwrap();
+        assert_eq!(none, None);
+        assert!(zstd::decode_all(&compressor.finish().unwrap()[..]).unwrap() == archive);
     }
 
     #[test]

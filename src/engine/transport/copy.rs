@@ -212,7 +212,9 @@ impl Copying<'_> {
         let layers = self.layers(&manifest, &diff_ids)?;
         let mut media_type = self.manifest_type(&manifest);
         let compressions: Vec<_> = layers.iter().map(|l| l.compression).collect();
-        if self.options.format.is_none() && compressions.contains(&Some(Some(Algorithm::Zstd))) {
+        if self.options.format.is_none()
+            && compressions.iter().any(|c| c.flatten().is_some_and(Algorithm::is_zstd))
+        {
             media_type = OCI_MANIFEST;
         }
         let described = |layer: &Placed| {
@@ -312,7 +314,7 @@ impl Copying<'_> {
     }
 
     fn layer(&self, index: usize, layer: &Descriptor, diff_id: Option<&Digest>) -> Result<(Placed, Moved)> {
-        let now = rewrite::compression(&layer.media_type);
+        let now = rewrite::layer_compression(layer);
         let fits = self.fits(now);
         if let Some(placed) = self.at_target(layer, now, fits, diff_id)? {
             return Ok((placed, Moved::Exists));
@@ -365,7 +367,12 @@ impl Copying<'_> {
             return Ok(None);
         };
         for blob in blobs.iter().filter(|b| b.compression == algorithm.name()) {
-            let descriptor = Descriptor { digest: blob.digest.clone(), size: blob.size, ..layer.clone() };
+            let descriptor = Descriptor {
+                digest: blob.digest.clone(),
+                size: blob.size,
+                annotations: blob.annotations.clone(),
+                ..layer.clone()
+            };
             if self.target.reuse(&descriptor, &blob.repositories)? {
                 return Ok(Some(Placed { descriptor, compression: Some(Some(algorithm)) }));
             }
@@ -398,7 +405,10 @@ impl Copying<'_> {
         let content = self.source.layer(layer)?;
         let archive = Archive::new(content.as_ref(), *held == Held::Blob, method);
         let written = self.target.put(BlobKind::Layer, &archive, known, size, sent)?;
-        let found = archive.into_diff_id();
+        let (found, annotations) = match archive.into_made() {
+            Some(made) => (Some(made.diff_id), made.annotations),
+            None => (None, None),
+        };
         let expected = match held {
             Held::Archive { diff_id, .. } => Some(diff_id),
             Held::Blob => diff_id,
@@ -409,7 +419,8 @@ impl Copying<'_> {
             return Err(Error::corrupt(format!("the archive has the DiffID {found} instead of {expected}")));
         }
         let compression = method.map(|m| m.algorithm);
-        let descriptor = Descriptor { digest: written.digest, size: written.size, ..layer.clone() };
+        let descriptor =
+            Descriptor { digest: written.digest, size: written.size, annotations, ..layer.clone() };
         if let Some(diff_id) = found {
             self.note(&diff_id, &descriptor, compression);
         }
@@ -427,13 +438,13 @@ impl Copying<'_> {
 
     /// Docker's format has no zstd.
     fn unfit(&self, algorithm: Algorithm) -> bool {
-        algorithm == Algorithm::Zstd && self.options.format == Some(Format::Docker)
+        algorithm.is_zstd() && self.options.format == Some(Format::Docker)
     }
 
     fn note(&self, diff_id: &Digest, blob: &Descriptor, compression: Option<Algorithm>) {
         if let Some(repository) = self.target.repository() {
             let compression = compression.map_or("uncompressed", Algorithm::name);
-            self.known.note(diff_id, &blob.digest, blob.size, compression, Some(repository));
+            self.known.note(diff_id, blob, compression, Some(repository));
         }
     }
 }

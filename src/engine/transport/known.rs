@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::host::atomic::{self, Durability};
-use crate::engine::registry::Reference;
+use crate::engine::registry::{Descriptor, Reference};
+use crate::engine::store::diff::chunked::{self, Annotations};
 use crate::engine::{Digest, Result};
 
 /// Most archives remembered.
@@ -34,6 +35,9 @@ pub struct KnownBlob {
     pub size: u64,
     /// `gzip`, `zstd`, `uncompressed` …
     pub compression: String,
+    /// Where its table of contents is, of `zstd:chunked`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Annotations>,
     /// `registry/path` of repositories that had it, the latest first.
     #[serde(default)]
     pub repositories: Vec<String>,
@@ -51,39 +55,41 @@ impl KnownBlobs {
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    /// Notes that `blob` holds the archive, and that `repository` has it. Only told if it fails: it is a cache.
+    /// Notes that the blob holds the archive, and that `repository` has it. Only told if it fails: it is a cache.
     pub fn note(
         &self,
         diff_id: &Digest,
-        digest: &Digest,
-        size: u64,
+        descriptor: &Descriptor,
         compression: &str,
         repository: Option<&Reference>,
     ) {
-        if let Err(e) = self.try_note(diff_id, digest, size, compression, repository) {
-            tracing::debug!("blob {digest} is not noted: {e}");
+        if let Err(e) = self.try_note(diff_id, descriptor, compression, repository) {
+            tracing::debug!("blob {} is not noted: {e}", descriptor.digest);
         }
     }
 
     fn try_note(
         &self,
         diff_id: &Digest,
-        digest: &Digest,
-        size: u64,
+        descriptor: &Descriptor,
         compression: &str,
         repository: Option<&Reference>,
     ) -> Result<()> {
         let before = self.of(diff_id);
         let mut blobs = before.clone();
-        let mut blob = match blobs.iter().position(|b| b.digest == *digest) {
+        let mut blob = match blobs.iter().position(|b| b.digest == descriptor.digest) {
             Some(at) => blobs.remove(at),
             None => KnownBlob {
-                digest: digest.clone(),
-                size,
+                digest: descriptor.digest.clone(),
+                size: descriptor.size,
                 compression: compression.to_owned(),
+                annotations: None,
                 repositories: Vec::new(),
             },
         };
+        if chunked::is_chunked(descriptor.annotations.as_ref()) {
+            blob.annotations.clone_from(&descriptor.annotations);
+        }
         if let Some(repository) = repository.map(Reference::name) {
             blob.repositories.retain(|r| *r != repository);
             blob.repositories.insert(0, repository);
@@ -133,9 +139,17 @@ mod tests {
         let (archive, a, b) = (Digest::sha256(b"archive"), Digest::sha256(b"a"), Digest::sha256(b"b"));
         assert!(known.of(&archive).is_empty());
         let repository = |name: &str| Reference::parse(name).unwrap();
-        known.note(&archive, &a, 1, "gzip", Some(&repository("h:1/x")));
-        known.note(&archive, &b, 2, "zstd", None);
-        known.note(&archive, &a, 1, "gzip", Some(&repository("h:1/y:tag")));
+        let blob = |digest: &Digest| Descriptor {
+            media_type: String::new(),
+            digest: digest.clone(),
+            size: 1,
+            urls: Vec::new(),
+            platform: None,
+            annotations: None,
+        };
+        known.note(&archive, &blob(&a), "gzip", Some(&repository("h:1/x")));
+        known.note(&archive, &blob(&b), "zstd", None);
+        known.note(&archive, &blob(&a), "gzip", Some(&repository("h:1/y:tag")));
         let found = known.of(&archive);
         assert_eq!((&found[0].digest, &found[1].digest), (&a, &b));
         assert_eq!(found[0].repositories, ["h:1/y", "h:1/x"]);

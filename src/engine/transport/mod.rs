@@ -36,7 +36,7 @@ pub use location::{Chosen, Location};
 pub use options::{CopyOptions, Format, LayerForm};
 pub use signing::Signing;
 
-use crate::engine::registry::{BlobReader, Content, Descriptor, Document, Reference, Uploaded};
+use crate::engine::registry::{BlobReader, Content, Descriptor, Document, Reference, Repository, Uploaded};
 use crate::engine::trust::Signature;
 use crate::engine::{Digest, Error, Result};
 use std::io::{Read, Write};
@@ -85,6 +85,10 @@ pub trait Source: Sync {
     fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
         let _ = manifest;
         Ok(Vec::new())
+    }
+    /// The repository whose blobs can be read in parts.
+    fn in_parts(&self) -> Option<&Repository> {
+        None
     }
 }
 

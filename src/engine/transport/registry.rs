@@ -55,6 +55,10 @@ impl Source for RegistrySource {
         }
         Ok(found)
     }
+
+    fn in_parts(&self) -> Option<&Repository> {
+        Some(&self.repository)
+    }
 }
 
 struct RemoteBlob<'a> {

@@ -10,6 +10,7 @@ use crate::engine::registry::manifest::{
     DOCKER_CONFIG, DOCKER_LIST, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST,
 };
 use crate::engine::registry::{Descriptor, Document, Index, Manifest};
+use crate::engine::store::diff::chunked;
 use crate::engine::{Digest, Error, Result};
 
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
@@ -25,6 +26,16 @@ pub fn compression(media_type: &str) -> Option<Option<Algorithm>> {
         (_, "gzip") => Some(Some(Algorithm::Gzip)),
         (OCI_LAYER | OCI_FOREIGN, "zstd") => Some(Some(Algorithm::Zstd)),
         _ => None,
+    }
+}
+
+/// [`compression`] of a layer, whose annotations may say more.
+pub fn layer_compression(layer: &Descriptor) -> Option<Option<Algorithm>> {
+    match compression(&layer.media_type) {
+        Some(Some(Algorithm::Zstd)) if chunked::is_chunked(layer.annotations.as_ref()) => {
+            Some(Some(Algorithm::ZstdChunked))
+        }
+        other => other,
     }
 }
 
@@ -59,11 +70,11 @@ pub fn layer_type(manifest_type: &str, now: &str, compression: Option<Algorithm>
     match (docker, compression) {
         (_, None) => Ok(base.to_owned()),
         (true, Some(Algorithm::Gzip)) => Ok(format!("{base}.gzip")),
-        (true, Some(Algorithm::Zstd)) => {
+        (true, Some(Algorithm::Zstd | Algorithm::ZstdChunked)) => {
             Err(Error::unsupported("Docker's image format knows no zstd layers")
                 .with_hint("use the format oci, or gzip"))
         }
-        (false, Some(algorithm)) => Ok(format!("{base}+{}", algorithm.name())),
+        (false, Some(algorithm)) => Ok(format!("{base}+{}", algorithm.suffix())),
     }
 }
 
@@ -93,6 +104,9 @@ pub fn manifest(manifest: &Manifest, media_type: &str, layers: &[Descriptor]) ->
             // They describe another blob (zstd:chunked, eStargz, addresses elsewhere).
             object.remove("annotations");
             object.remove("urls");
+            if let Some(annotations) = &layer.annotations {
+                object.insert("annotations".to_owned(), json!(annotations));
+            }
         }
         value["digest"] = layer.digest.as_str().into();
         value

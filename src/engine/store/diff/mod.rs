@@ -19,6 +19,7 @@ use crate::engine::spec::IdMapping;
 use crate::engine::{Digest, Error, ErrorKind, Result};
 
 pub mod channel;
+pub mod chunked;
 mod compression;
 mod contents;
 mod crc64;
@@ -30,7 +31,7 @@ mod path;
 mod pipe;
 mod reassemble;
 pub mod tar;
-mod tarsplit;
+pub mod tarsplit;
 #[cfg(test)]
 mod tests;
 

@@ -27,9 +27,9 @@ const MAX_LINE: u64 = 64 << 20;
 /// Entries of one archive, so that remembering their names is bounded (9 bytes each).
 const MAX_ENTRIES: usize = 6_000_000;
 
-/// Writes a tar-split.
+/// Writes a tar-split, compressed by `W`.
 pub struct Writer<W: Write> {
-    out: GzEncoder<BufWriter<W>>,
+    out: W,
     pending: Vec<u8>,
     line: String,
     position: u64,
@@ -38,11 +38,23 @@ pub struct Writer<W: Write> {
     keys: RandomState,
 }
 
-impl<W: Write> Writer<W> {
-    /// Begins a file on `out`.
+impl<W: Write> Writer<GzEncoder<BufWriter<W>>> {
+    /// Begins a file on `out`, gzip-compressed as the store keeps it.
     pub fn new(out: W) -> Self {
         // Level 1, as upstream's: it is read seldom and written on every pull.
-        let out = GzEncoder::new(BufWriter::with_capacity(64 << 10, out), flate2::Compression::fast());
+        Self::plain(GzEncoder::new(BufWriter::with_capacity(64 << 10, out), flate2::Compression::fast()))
+    }
+
+    /// Writes what is pending and ends the file.
+    pub fn finish(self) -> Result<()> {
+        let failed = |e| Error::os("write tar-split", e);
+        self.into_inner()?.finish().map_err(failed)?.flush().map_err(failed)
+    }
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a file on `out`, which compresses it or not.
+    pub fn plain(out: W) -> Self {
         let (keys, seen) = (RandomState::new(), HashSet::new());
         Self { out, pending: Vec::new(), line: String::new(), position: 0, seen, keys }
     }
@@ -86,11 +98,10 @@ impl<W: Write> Writer<W> {
         self.end_line()
     }
 
-    /// Writes what is pending and ends the file.
-    pub fn finish(mut self) -> Result<()> {
+    /// Writes what is pending; the output.
+    pub fn into_inner(mut self) -> Result<W> {
         self.segment()?;
-        let mut out = self.out.finish().map_err(|e| Error::os("write tar-split", e))?;
-        out.flush().map_err(|e| Error::os("write tar-split", e))
+        Ok(self.out)
     }
 
     fn segment(&mut self) -> Result<()> {
@@ -175,17 +186,23 @@ struct Line<'a> {
     payload: Option<std::borrow::Cow<'a, str>>,
 }
 
-/// Reads a tar-split.
+/// Reads a tar-split, inflated by `R`.
 pub struct Items<R: Read> {
-    input: BufReader<flate2::read::MultiGzDecoder<R>>,
+    input: BufReader<R>,
     line: Vec<u8>,
 }
 
-impl<R: Read> Items<R> {
-    /// A reader of the compressed file.
+impl<R: Read> Items<flate2::read::MultiGzDecoder<R>> {
+    /// A reader of the store's compressed file.
     pub fn new(input: R) -> Self {
-        let input = BufReader::with_capacity(64 << 10, flate2::read::MultiGzDecoder::new(input));
-        Self { input, line: Vec::new() }
+        Self::plain(flate2::read::MultiGzDecoder::new(input))
+    }
+}
+
+impl<R: Read> Items<R> {
+    /// A reader of what is inflated.
+    pub fn plain(input: R) -> Self {
+        Self { input: BufReader::with_capacity(64 << 10, input), line: Vec::new() }
     }
 
     /// The next item, or `None` at the end.

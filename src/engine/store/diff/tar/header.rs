@@ -39,6 +39,8 @@ pub struct Header {
     pub device: (i64, i64),
     /// GNU: this is a sparse header's layout.
     pub gnu: bool,
+    /// GNU: it has times of access or change.
+    pub gnu_times: bool,
 }
 
 fn bad(what: &str) -> Error {
@@ -59,6 +61,7 @@ pub fn parse(block: &Block) -> Result<Header> {
         mtime: numeric(&block[136..148])?,
         device: (0, 0),
         gnu: format == Format::Gnu,
+        gnu_times: format == Format::Gnu && (block[345] != 0 || block[357] != 0),
     };
     if format != Format::V7 {
         header.device = (numeric(&block[329..337])?, numeric(&block[337..345])?);

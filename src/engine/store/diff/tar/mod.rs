@@ -68,6 +68,8 @@ pub struct Entry {
     pub link: Vec<u8>,
     /// Permissions with set-user-ID, set-group-ID and sticky bits.
     pub mode: u32,
+    /// The mode as it is in the header.
+    pub full_mode: i64,
     /// Owner; may be anything.
     pub uid: i64,
     /// Group.
@@ -76,6 +78,10 @@ pub struct Entry {
     pub mtime: Time,
     /// Access, if the archive has it.
     pub atime: Option<Time>,
+    /// Change of metadata, if the archive has it.
+    pub ctime: Option<Time>,
+    /// Whether its header says what no field here does: times of GNU's own, a size of what has no contents.
+    pub odd: bool,
     /// Major and minor number.
     pub device: (i64, i64),
     /// Extended attributes, values binary.
@@ -257,10 +263,13 @@ impl<R: BufRead> Reader<R> {
             name,
             link: pick([long_link, pax.link, header.link]),
             mode: (header.mode & 0o7777) as u32,
+            full_mode: header.mode,
             uid: pax.uid.unwrap_or(header.uid),
             gid: pax.gid.unwrap_or(header.gid),
             mtime: pax.mtime.unwrap_or(Time { seconds: header.mtime, nanoseconds: 0 }),
             atime: pax.atime,
+            ctime: pax.ctime,
+            odd: header.gnu_times || (!has_contents && stored != 0),
             device: header.device,
             xattrs: pax.xattrs,
             size: self.remaining,
@@ -337,10 +346,13 @@ fn global(header: header::Header) -> Entry {
         name: header.name,
         link: Vec::new(),
         mode: 0,
+        full_mode: 0,
         uid: 0,
         gid: 0,
         mtime: Time::default(),
         atime: None,
+        ctime: None,
+        odd: false,
         device: (0, 0),
         xattrs: Vec::new(),
         size: 0,

@@ -22,6 +22,8 @@ pub struct Pax {
     pub mtime: Option<Time>,
     /// `atime`.
     pub atime: Option<Time>,
+    /// `ctime`.
+    pub ctime: Option<Time>,
     /// `SCHILY.xattr.KEY`, in order; a repeated key is there twice, and setting it twice leaves the last value.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// `GNU.sparse.*`.
@@ -84,6 +86,7 @@ fn set(pax: &mut Pax, key: &[u8], value: &[u8]) -> Result<()> {
         b"gid" => pax.gid = optional(value, decimal)?,
         b"mtime" => pax.mtime = optional(value, time)?,
         b"atime" => pax.atime = optional(value, time)?,
+        b"ctime" => pax.ctime = optional(value, time)?,
         b"GNU.sparse.major" => pax.sparse.major = value.to_vec(),
         b"GNU.sparse.minor" => pax.sparse.minor = value.to_vec(),
         b"GNU.sparse.name" => pax.sparse.name = value.to_vec(),
