@@ -49,8 +49,8 @@ pub fn share(
     }
     let time = |seconds: i64, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as i64 };
     let times = Timestamps {
-        last_access: time(other.st_atime as i64, other.st_atime_nsec as u64),
-        last_modification: time(other.st_mtime as i64, other.st_mtime_nsec as u64),
+        last_access: time(other.st_atime, other.st_atime_nsec),
+        last_modification: time(other.st_mtime, other.st_mtime_nsec),
     };
     rustix::fs::futimens(&new, &times).map_err(failed)?;
     Ok(true)

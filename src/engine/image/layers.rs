@@ -194,7 +194,7 @@ impl Pull<'_> {
             }
         }
         let staged = match self.partial(index, layer)? {
-            Partial::Whole(staged, new) => return Ok((staged, new)),
+            Partial::Whole(whole) => return Ok(*whole),
             Partial::Toc(staged) => staged,
             Partial::Nothing => self.engine.store.stage_layer()?,
         };
@@ -231,7 +231,7 @@ impl Pull<'_> {
                 // Of the blob only parts were seen: nobody may take its digest for that of these contents.
                 (new.compressed_digest, new.compressed_size) = (None, 0);
                 new.toc = true;
-                Ok(Partial::Whole(staged, new))
+                Ok(Partial::Whole(Box::new((staged, new))))
             }
             Ok(None) => Ok(Partial::Toc(staged)),
             Err(e) if e.kind() == ErrorKind::DiskFull => Err(e),
@@ -280,7 +280,7 @@ impl Pull<'_> {
 /// How far it came without the whole blob.
 enum Partial {
     /// The layer is unpacked.
-    Whole(StagedLayer, NewLayer),
+    Whole(Box<(StagedLayer, NewLayer)>),
     /// Nothing of it was here; its table of contents is staged.
     Toc(StagedLayer),
     /// Nothing was done.

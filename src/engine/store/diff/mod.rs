@@ -31,7 +31,7 @@ mod path;
 mod pipe;
 mod reassemble;
 pub mod tar;
-pub mod tarsplit;
+pub(crate) mod tarsplit;
 #[cfg(test)]
 mod tests;
 
