@@ -224,10 +224,13 @@ fn our_sigstore_signatures_are_cosigns() {
     }
     // Attachments that are not allowed are not written.
     sandbox.lookaside(false);
-    push(&good).fails(1);
     sandbox.accept_everything();
     sandbox.coracle(["pull", "-q", &lab.name]).ok();
-    push(&good).fails(1).stderr_has("writing sigstore attachments is disabled by configuration");
+    let command = sandbox.coracle(["push", "-q", "--sign-passphrase-file"]).arg(&good);
+    let never = format!("{}/lab/never:1", lab.registry.address());
+    let command = command.arg("--sign-by-sigstore-private-key").arg(&private).args([&lab.name, &never]);
+    command.fails(1).stderr_has("writing sigstore attachments is disabled by configuration");
+    assert!(lab.registry.digest("lab/never", "1").is_none());
 }
 
 /// Rekor's log, whose key openssl has.

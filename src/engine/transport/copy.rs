@@ -158,7 +158,13 @@ impl Copying<'_> {
             return Ok(Vec::new());
         }
         match self.target.refuses_signatures() {
-            None => Ok(found),
+            None => {
+                let sigstore = |signature: &Signature| matches!(signature, Signature::Sigstore(_));
+                let some = found.iter().any(sigstore);
+                let checked = self.target.check_signatures(!found.iter().all(sigstore), some);
+                checked.with_context(|| format!("copy signatures to {}", self.target.describe()))?;
+                Ok(found)
+            }
             Some(why) => Err(Error::unsupported(format!(
                 "can not copy signatures to {}: {why}",
                 self.target.describe()

@@ -161,6 +161,11 @@ pub trait Target: Sync {
     fn refuses_signatures(&self) -> Option<&'static str> {
         Some("storing signatures there is not supported")
     }
+    /// Whether signatures of these kinds can be written, as far as that can be told before anything is.
+    fn check_signatures(&self, gpg: bool, sigstore: bool) -> Result<()> {
+        let _ = (gpg, sigstore);
+        Ok(())
+    }
     /// Makes these the signatures of a document that was written.
     fn put_signatures(&self, document: &Document, instance: bool, signatures: &[Signature]) -> Result<()> {
         let _ = (document, instance, signatures);

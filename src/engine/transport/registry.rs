@@ -144,6 +144,14 @@ impl Target for RegistryTarget {
         None
     }
 
+    fn check_signatures(&self, gpg: bool, sigstore: bool) -> Result<()> {
+        if sigstore && !self.signatures.attachments {
+            return Err(Error::unsupported("writing sigstore attachments is disabled by configuration")
+                .with_hint("set use-sigstore-attachments: true for the registry in registries.d"));
+        }
+        if gpg { self.signatures.write.check_writable() } else { Ok(()) }
+    }
+
     /// GPG's go to the lookaside, sigstore's are attached.
     fn put_signatures(&self, document: &Document, _: bool, signatures: &[Signature]) -> Result<()> {
         let mut attached = Vec::new();
@@ -154,10 +162,7 @@ impl Target for RegistryTarget {
                 Signature::Gpg(_) => beside.push(signature.clone()),
             }
         }
-        if !attached.is_empty() && !self.signatures.attachments {
-            return Err(Error::unsupported("writing sigstore attachments is disabled by configuration")
-                .with_hint("set use-sigstore-attachments: true for the registry in registries.d"));
-        }
+        self.check_signatures(!beside.is_empty(), !attached.is_empty())?;
         if !attached.is_empty() {
             attachment::add(&self.repository, document.digest(), &attached)?;
         }

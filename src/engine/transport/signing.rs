@@ -30,6 +30,9 @@ impl Signing {
                 target.describe()
             )));
         }
+        let sigstore = |signer: &Arc<Signer>| matches!(**signer, Signer::Sigstore(_));
+        let some = self.signers.iter().any(sigstore);
+        target.check_signatures(!self.signers.iter().all(sigstore), some)?;
         self.name(target).map(drop)
     }
 

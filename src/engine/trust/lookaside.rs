@@ -76,6 +76,11 @@ impl Lookaside {
         Err(Error::corrupt("there are no numbers left for signatures"))
     }
 
+    /// `Unsupported` if it is not in files.
+    pub fn check_writable(&self) -> Result<()> {
+        self.file(&Digest::sha256(b""), 1).map(drop)
+    }
+
     fn file(&self, manifest: &Digest, number: usize) -> Result<std::path::PathBuf> {
         let url = self.signature(manifest, number);
         file_of(&url).ok_or_else(|| {
