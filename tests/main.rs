@@ -40,6 +40,7 @@ mod layers;
 mod lifecycle;
 mod listing;
 mod manifests;
+mod mounts;
 mod network;
 mod network_crashes;
 mod network_names;

@@ -108,6 +108,7 @@ enum Command {
     /// Work with manifest lists
     #[command(subcommand, next_display_order = None)]
     Manifest(manifest::ManifestCommand),
+    Mount(Later<container::mount::MountArgs>),
     /// Work with networks
     #[command(subcommand)]
     Network(network::NetworkCommand),
@@ -124,6 +125,8 @@ enum Command {
     #[command(subcommand)]
     System(system::SystemCommand),
     Tag(Later<image::tag::TagArgs>),
+    #[command(visible_alias = "umount")]
+    Unmount(Later<container::mount::UnmountArgs>),
     Unpause(Later<container::pause::UnpauseArgs>),
     Unshare(Later<system::unshare::UnshareArgs>),
     Untag(Later<image::untag::UntagArgs>),
@@ -177,6 +180,8 @@ impl Command {
             Self::Images(args) => image::images::run(cx, args.0),
             Self::Import(args) => image::import::run(cx, args.0),
             Self::Inspect(args) => system::inspect::run(cx, args.0),
+            Self::Mount(args) => container::mount::run(cx, args.0),
+            Self::Unmount(args) => container::mount::undo(cx, args.0),
             Self::Network(command) => command.run(cx),
             Self::Pause(args) => container::pause::pause(cx, args.0),
             Self::Port(args) => container::port::run(cx, args.0),

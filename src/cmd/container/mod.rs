@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod kill;
 pub mod logs;
 pub mod making;
+pub mod mount;
 pub mod pause;
 pub mod port;
 pub mod ports;
@@ -58,6 +59,7 @@ pub enum ContainerCommand {
     Export(Later<export::ExportArgs>),
     Inspect(Later<inspect::ContainerInspectArgs>),
     Kill(Later<kill::KillArgs>),
+    Mount(Later<mount::MountArgs>),
     #[command(visible_aliases = ["list", "ps"])]
     Ls(Later<ps::PsArgs>),
     Pause(Later<pause::PauseArgs>),
@@ -71,6 +73,8 @@ pub enum ContainerCommand {
     Start(Later<start::StartArgs>),
     Stats(Later<stats::StatsArgs>),
     Stop(Later<stop::StopArgs>),
+    #[command(visible_alias = "umount")]
+    Unmount(Later<mount::UnmountArgs>),
     Unpause(Later<pause::UnpauseArgs>),
     Update(Later<update::UpdateArgs>),
     Top(Later<top::TopArgs>),
@@ -95,6 +99,8 @@ impl ContainerCommand {
             Self::Inspect(args) => inspect::run(cx, args.0),
             Self::Ls(args) => ps::run(cx, args.0),
             Self::Kill(args) => kill::run(cx, args.0),
+            Self::Mount(args) => mount::run(cx, args.0),
+            Self::Unmount(args) => mount::undo(cx, args.0),
             Self::Pause(args) => pause::pause(cx, args.0),
             Self::Port(args) => port::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),

@@ -5,30 +5,33 @@ use jiff::Timestamp;
 
 /// Decimal units with three significant digits: `74.8MB`.
 pub fn size(bytes: u64) -> String {
-    let (number, unit) = size_parts(bytes);
+    size_with(bytes, 3)
+}
+
+/// Decimal units with so many significant digits.
+pub fn size_with(bytes: u64, digits: usize) -> String {
+    let (number, unit) = size_parts(bytes, digits);
     format!("{number}{unit}")
 }
 
 /// [`size`] with a space before the unit, as `images` shows it.
 pub fn spaced_size(bytes: u64) -> String {
-    let (number, unit) = size_parts(bytes);
+    let (number, unit) = size_parts(bytes, 3);
     format!("{number} {unit}")
 }
 
-fn size_parts(bytes: u64) -> (String, &'static str) {
+fn size_parts(bytes: u64, digits: usize) -> (String, &'static str) {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let mut value = bytes as f64;
     let mut unit = 0;
-    // 999.5 would be rounded to four digits.
-    while value >= 999.5 && unit + 1 < UNITS.len() {
+    // With three digits 999.5 would be rounded to four, with more there is room for all below 1000.
+    let full = if digits <= 3 { 999.5 } else { 1000.0 };
+    while value >= full && unit + 1 < UNITS.len() {
         value /= 1000.0;
         unit += 1;
     }
-    let decimals = match value {
-        v if v >= 99.95 => 0,
-        v if v >= 9.995 => 1,
-        _ => 2,
-    };
+    let whole = [10.0, 100.0].iter().filter(|limit| value >= **limit).count() + 1;
+    let decimals = digits.saturating_sub(whole);
     let text = format!("{value:.decimals$}");
     let text = match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
@@ -142,6 +145,10 @@ mod tests {
         ];
         for (bytes, text) in cases {
             assert_eq!(size(bytes), text);
+        }
+        let finer = [(0, "0B"), (4_264_123, "4.264MB"), (74_812_345, "74.81MB"), (123_456_789, "123.5MB")];
+        for (bytes, text) in finer {
+            assert_eq!(size_with(bytes, 4), text);
         }
         assert_eq!(spaced_size(4_260_000), "4.26 MB");
         assert_eq!(binary_size(8_326_742_016), "7.755GiB");

@@ -8,6 +8,7 @@ pub mod images;
 pub mod import;
 pub mod inspect;
 pub mod load;
+pub mod mount;
 pub mod progress;
 pub mod prune;
 pub mod pull;
@@ -20,6 +21,7 @@ pub mod sign;
 pub mod sync;
 pub mod tag;
 pub mod trust;
+pub mod tree;
 pub mod untag;
 
 use super::later::Later;
@@ -43,6 +45,7 @@ pub enum ImageCommand {
     Load(Later<load::LoadArgs>),
     #[command(visible_alias = "list")]
     Ls(Later<images::ImagesArgs>),
+    Mount(Later<mount::MountArgs>),
     Prune(Later<prune::PruneArgs>),
     Pull(Later<pull::PullArgs>),
     Push(Later<push::PushArgs>),
@@ -57,6 +60,9 @@ pub enum ImageCommand {
     /// Say and show which images may be used
     #[command(subcommand)]
     Trust(trust::TrustCommand),
+    Tree(Later<tree::TreeArgs>),
+    #[command(visible_alias = "umount")]
+    Unmount(Later<mount::UnmountArgs>),
     Untag(Later<untag::UntagArgs>),
 }
 
@@ -74,6 +80,7 @@ impl ImageCommand {
             Self::ListTags(args) => remote::list_tags(cx, args.0),
             Self::Load(args) => load::run(cx, args.0),
             Self::Ls(args) => images::run(cx, args.0),
+            Self::Mount(args) => mount::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),
             Self::Pull(args) => pull::run(cx, args.0),
             Self::Push(args) => push::run(cx, args.0),
@@ -85,6 +92,8 @@ impl ImageCommand {
             Self::Search(args) => super::registry::search::run(cx, args.0),
             Self::Tag(args) => tag::run(cx, args.0),
             Self::Trust(command) => command.run(cx),
+            Self::Tree(args) => tree::run(cx, args.0),
+            Self::Unmount(args) => mount::undo(cx, args.0),
             Self::Untag(args) => untag::run(cx, args.0),
         }
     }

@@ -27,35 +27,35 @@ pub struct CreateArgs {
     /// Driver option (may be repeated)
     #[arg(short, long, value_name = "NAME=VALUE")]
     opt: Vec<String>,
-    /// Of docker's cluster volumes: refused
-    #[arg(long, hide = true, value_name = "STRING")]
+    /// Swarm only, refused: there is no cluster here
+    #[arg(long, value_name = "STRING")]
     availability: Option<String>,
-    /// Of docker's cluster volumes: refused
-    #[arg(long, hide = true, value_name = "STRING")]
+    /// Swarm only, refused: there is no cluster here
+    #[arg(long, value_name = "STRING")]
     group: Option<String>,
-    /// Of docker's cluster volumes: refused
-    #[arg(long, hide = true, value_name = "BYTES")]
+    /// Swarm only, refused: there is no cluster here
+    #[arg(long, value_name = "BYTES")]
     limit_bytes: Option<String>,
-    /// Of docker's cluster volumes: refused
-    #[arg(long, hide = true, value_name = "BYTES")]
+    /// Swarm only, refused: there is no cluster here
+    #[arg(long, value_name = "BYTES")]
     required_bytes: Option<String>,
-    /// Of docker's cluster volumes: refused
-    #[arg(long, hide = true, value_name = "STRING")]
+    /// Swarm only, refused: there is no cluster here
+    #[arg(long, value_name = "STRING")]
     scope: Option<String>,
-    /// Of docker's cluster volumes: refused
-    #[arg(long, hide = true, value_name = "MAP")]
+    /// Swarm only, refused: there is no cluster here
+    #[arg(long, value_name = "MAP")]
     secret: Vec<String>,
-    /// Of docker's cluster volumes: refused
-    #[arg(long, hide = true, value_name = "STRING")]
+    /// Swarm only, refused: there is no cluster here
+    #[arg(long, value_name = "STRING")]
     sharing: Option<String>,
-    /// Of docker's cluster volumes: refused
-    #[arg(long, hide = true, value_name = "LIST")]
+    /// Swarm only, refused: there is no cluster here
+    #[arg(long, value_name = "LIST")]
     topology_preferred: Vec<String>,
-    /// Of docker's cluster volumes: refused
-    #[arg(long, hide = true, value_name = "LIST")]
+    /// Swarm only, refused: there is no cluster here
+    #[arg(long, value_name = "LIST")]
     topology_required: Vec<String>,
-    /// Of docker's cluster volumes: refused
-    #[arg(long, hide = true, value_name = "STRING")]
+    /// Swarm only, refused: there is no cluster here
+    #[arg(long, value_name = "STRING")]
     r#type: Option<String>,
     /// Name; default: 64 random hex digits
     #[arg(value_name = "NAME")]

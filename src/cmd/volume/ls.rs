@@ -14,8 +14,8 @@ use std::path::PathBuf;
 /// List volumes
 #[derive(Args, Clone, Debug)]
 pub struct LsArgs {
-    /// Of docker's cluster volumes: refused
-    #[arg(long, hide = true)]
+    /// Swarm only, refused: there is no cluster here
+    #[arg(long)]
     cluster: bool,
     /// Show only volumes that match KEY=VALUE: name, driver, label, label!, opt, scope, dangling, anonymous, since, until (may be repeated)
     #[arg(short, long, value_name = "FILTER")]

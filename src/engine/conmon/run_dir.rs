@@ -40,6 +40,11 @@ impl RunDir {
         self.0.join("shm")
     }
 
+    /// There if the start has mounted the root filesystem, or was about to.
+    pub fn mounted(&self) -> PathBuf {
+        self.0.join("mounted")
+    }
+
     /// conmon's control FIFO.
     pub fn control(&self) -> PathBuf {
         self.0.join("ctl")

@@ -22,6 +22,7 @@ pub mod health;
 pub mod list;
 pub mod logs;
 mod members;
+pub mod mount;
 mod names;
 mod namespaces;
 pub mod network;

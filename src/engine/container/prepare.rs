@@ -55,7 +55,7 @@ pub(super) fn prepare(
     addresses: &files::Addresses,
 ) -> Result<Prepared> {
     let &Starting { engine, id, spec, run_dir, runtime, .. } = starting;
-    let rootfs = mount_root(engine, id, spec)?;
+    let rootfs = mount_root(engine, run_dir, id, spec)?;
     crate::failpoint!("start.after-mount");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(&rootfs, flags, Mode::empty()).map_err(|e| Error::io("open", &rootfs, e))?;
@@ -101,13 +101,16 @@ pub(super) fn prepare(
     Ok(Prepared { rootfs, cgroups_path: resolved.cgroups_path, config, compiled })
 }
 
-fn mount_root(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<PathBuf> {
+fn mount_root(engine: &Engine, run_dir: &RunDir, id: &str, spec: &ContainerSpec) -> Result<PathBuf> {
     match &spec.image.rootfs {
         Some(rootfs) => {
             let path = engine.config.env.cwd.join(rootfs);
             fs::canonicalize(&path).map_err(|e| Error::io("find", &path, e))
         }
         None => {
+            // Others may have it mounted, too: the end of this run undoes this mount, and only if there was one.
+            let mark = run_dir.mounted();
+            fs::File::create(&mark).map_err(|e| Error::io("create", &mark, e))?;
             let options = MountOptions { volatile: spec.remove, ..MountOptions::default() };
             engine.store.mount(id, &options).context("mount the root filesystem")
         }

@@ -132,11 +132,17 @@ fn in_store(state: &ContainerState) -> bool {
     state.head.name.is_empty() || !state.head.image_id.is_empty()
 }
 
+/// Undoes the start's mount; those that users made with `mount` stay.
 fn unmount(engine: &Engine, id: &str) -> Result<()> {
-    match engine.store.unmount(id, true) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-        other => other.map(drop).context("unmount the root filesystem"),
+    let mark = RunDir::new(engine.state.run_dir(id)).mounted();
+    if !mark.exists() {
+        return Ok(());
     }
+    match engine.store.unmount(id, false) {
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        other => other.map(drop).context("unmount the root filesystem")?,
+    }
+    fs::remove_file(&mark).map_err(|e| Error::io("unlink", &mark, e))
 }
 
 fn remove_run_dir(engine: &Engine, id: &str) -> Result<()> {

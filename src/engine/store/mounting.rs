@@ -1,5 +1,6 @@
 //! Mounting containers, images and layers, with upstream's mount counts (`layerStore.Mount`, `unmount`).
 
+use super::layout::Driver;
 use super::mounts::Mounts;
 use super::overlay::layer_missing;
 use super::stack::StackOptions;
@@ -9,7 +10,8 @@ use crate::engine::host::lock::FileLock;
 use crate::engine::host::mount::is_mount_point;
 use crate::engine::spec::IdMappings;
 use crate::failpoint;
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 impl Store {
     /// Mounts a container's (by its ID) or a layer's file system and counts the mount. Returns where.
@@ -24,12 +26,15 @@ impl Store {
         let mut mounts = Mounts::lock(self)?;
         if let Some((path, count)) = mounts.get(layer) {
             let path = path.to_owned();
-            if is_mount_point(&path)? {
+            if self.still_mounted(&path)? {
                 mounts.set(layer, &path, count + 1)?;
                 return Ok(path);
             }
         }
-        let path = self.stack(layer, &stack)?;
+        let path = match self.uncounted(layer)? {
+            Some(path) => path,
+            None => self.stack(layer, &stack)?,
+        };
         failpoint!("mount.mounted");
         if let Err(e) = mounts.set(layer, &path, 1) {
             let _ = self.unstack(layer);
@@ -75,7 +80,7 @@ impl Store {
         if let Some((path, count)) = &known
             && *count > 1
             && !force
-            && is_mount_point(path)?
+            && self.still_mounted(path)?
         {
             mounts.set(&layer, path, count - 1)?;
             return Ok(true);
@@ -93,9 +98,21 @@ impl Store {
         let layer = file::found(self.container(id))?.map_or_else(|| id.to_owned(), |c| c.layer);
         let mounts = Mounts::lock(self)?;
         match mounts.get(&layer) {
-            Some((path, _)) if is_mount_point(path)? => Ok(Some(path.to_owned())),
+            Some((path, _)) if self.still_mounted(path)? => Ok(Some(path.to_owned())),
             _ => Ok(None),
         }
+    }
+
+    /// Every layer that is mounted and counted: where, and how often.
+    pub fn mounts(&self) -> Result<HashMap<String, (PathBuf, i64)>> {
+        let mounts = Mounts::lock(self)?;
+        let mut found = HashMap::new();
+        for (layer, path, count) in mounts.all().filter(|(_, _, count)| *count > 0) {
+            if self.still_mounted(path)? {
+                found.insert(layer.to_owned(), (path.to_owned(), count));
+            }
+        }
+        Ok(found)
     }
 
     /// Mounts an image read-only. Undone by [`Store::unmount`] with the returned layer's ID.
@@ -105,6 +122,17 @@ impl Store {
         let options = MountOptions { read_only: true, ..options.clone() };
         let path = self.mount(&top, &options)?;
         Ok((top, path))
+    }
+
+    /// Where we mounted a layer whose count somebody dropped: podman, which unmounts where it mounts itself.
+    pub fn uncounted(&self, layer: &str) -> Result<Option<PathBuf>> {
+        let path = self.layout.run_home.join(layer).join("merged");
+        Ok((self.driver == Driver::Overlay && is_mount_point(&path)?).then_some(path))
+    }
+
+    /// Whether a counted mount is there. A layer of vfs is a directory: there the count is all.
+    fn still_mounted(&self, path: &Path) -> Result<bool> {
+        Ok(self.driver == Driver::Vfs || is_mount_point(path)?)
     }
 
     /// The record behind a container's or layer's ID.

@@ -42,6 +42,11 @@ impl Mounts {
         (entry.count > 0).then_some((entry.path.as_path(), entry.count))
     }
 
+    /// Every entry: the layer, where, how often.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Path, i64)> {
+        self.entries.iter().map(|e| (e.id.as_str(), e.path.as_path(), e.count))
+    }
+
     /// Records a count; zero drops the entry.
     pub(super) fn set(&mut self, id: &str, path: &Path, count: i64) -> Result<()> {
         let before = self.entries.len();
