@@ -233,6 +233,20 @@ fn layouts_and_archives_of_other_tools_are_loaded() {
     sandbox.coracle(["rmi", "-af"]).ok();
     sandbox.coracle(["load"]).stdin(tar(&files)).ok().stdout_is("Loaded image: bazel/b:1");
     assert_eq!(word(&sandbox, "bazel/b:1"), "b");
+    // bzip2 around it, from the web.
+    let mut packed = Vec::new();
+    let plain = tar(&files);
+    let encoder = &mut bzip2::read::BzEncoder::new(&plain[..], bzip2::Compression::fast());
+    std::io::Read::read_to_end(encoder, &mut packed).unwrap();
+    sandbox.coracle(["rmi", "bazel/b:1"]).ok();
+    sandbox.coracle(["load"]).stdin(packed.clone()).ok().stdout_is("Loaded image: bazel/b:1");
+    sandbox.coracle(["rmi", "bazel/b:1"]).ok();
+    let web = crate::import::server(packed);
+    let loaded = sandbox.coracle(["load", "-i", &format!("http://{web}/again")]).ok();
+    loaded.stdout_is("Loaded image: bazel/b:1").stderr_has("Downloading from");
+    for (path, words) in [("/none", "404"), ("/cut", "broke off")] {
+        sandbox.coracle(["load", "-q", "-i", &format!("http://{web}{path}")]).fails(1).stderr_has(words);
+    }
     // nix: layers in directories, some of them links to one another, all of it gzipped.
     let plain = crate::support::busybox_tar();
     let mut image = Image::new([Layer::plain(&plain), Layer::of([Entry::file("word", "n")])], json!({}));

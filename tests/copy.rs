@@ -208,7 +208,26 @@ fn repositories_and_directories_are_synced() {
     assert_eq!(registry.digest("copies/arch", "latest-x"), shared.digest("lab/arch", "latest"));
     let foreign = format!("docker://{base}/tags:{}-x", tags[0]);
     require!(sandbox.skopeo(["inspect", "--tls-verify=false", &foreign])).ok();
-    sync(&["--src=yaml", "--dest=dir", "x", "y"]).fails(1).stderr_has("are not read");
+    let list = format!(
+        "{}:\n  tls-verify: false\n  images:\n    lab/arch: [latest]\n  images-by-tag-regex:\n    lab/tags: ^{}$\n",
+        shared.address(),
+        tags[0]
+    );
+    sandbox.write("work/list.yaml", list);
+    sync(&["--src=yaml", "--dest=dir", "list.yaml", "listed"]).ok();
+    for (name, repository, tag) in
+        [("arch:latest", "lab/arch", "latest"), (&format!("tags:{}", tags[0]), "lab/tags", tags[0])]
+    {
+        let manifest = fs::read(sandbox.path(format!("work/listed/{name}/manifest.json"))).unwrap();
+        if repository == "lab/tags" {
+            assert_eq!(Some(digest(&manifest)), shared.digest(repository, tag));
+        }
+    }
+    assert_eq!(fs::read_dir(sandbox.path("work/listed")).unwrap().count(), 2);
+    sandbox.write("work/bad.yaml", "quay.io: {images: {}}");
+    sync(&["--src=yaml", "--dest=dir", "bad.yaml", "y"]).fails(1).stderr_has("no images are named");
+    sync(&["--src=yaml", "--dest=dir", "none.yaml", "y"]).fails(1).stderr_has("none.yaml");
+    sync(&["--src=docker", "--dest=yaml", "x", "y"]).fails(1).stderr_has("neither docker nor dir");
     sync(&["--src=dir", "--dest=docker", "conf", &base])
         .cwd(sandbox.path(""))
         .fails(1)

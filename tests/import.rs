@@ -100,7 +100,7 @@ fn what_is_no_archive_is_refused_and_leaves_nothing() {
             (&["import", "cut.tar"][..], "unexpected end"),
             (&["import", "text"], "invalid tar header"),
             (&["import", "empty"], "empty"),
-            (&["import", "bz"], "bzip2"),
+            (&["import", "bz"], "unpack the archive"),
             (&["import", "nowhere.tar"], "nowhere.tar"),
             (&["import", "/"], "directory"),
             (&["import", "-c", "RUN x", "good.tar"], "not a valid change command"),
@@ -117,7 +117,7 @@ fn what_is_no_archive_is_refused_and_leaves_nothing() {
 
 /// Answers requests one after the other: `/x.tar` is the archive, `/again` leads there, `/loop` to itself, `/cut` breaks
 /// off, and anything else is not there.
-fn server(tar: Vec<u8>) -> String {
+pub fn server(tar: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {

@@ -135,6 +135,7 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
         let again = sandbox.coracle(argv.iter().copied()).run();
         let settled = [
             "no such",
+            "was not mounted",
             "same name",
             "already in use",
             "not running",

@@ -52,6 +52,7 @@ mod push;
 mod registries;
 mod rootless;
 mod rootless_network;
+mod round_trips;
 mod run_flags;
 mod search;
 mod secrets;

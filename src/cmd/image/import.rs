@@ -67,7 +67,7 @@ pub fn run(cx: &Context, args: ImportArgs) -> Result<Exit> {
 }
 
 /// An address as it may be shown and kept.
-fn without_password(source: &str) -> String {
+pub(super) fn without_password(source: &str) -> String {
     let Some((scheme, rest)) = source.split_once("://") else { return source.to_owned() };
     let end = rest.find('/').unwrap_or(rest.len());
     match rest[..end].rfind('@') {

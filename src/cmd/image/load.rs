@@ -12,15 +12,16 @@ use crate::cmd::{Context, Exit};
 use crate::engine::image::load::{LoadRequest, Loaded, load};
 use crate::engine::image::places;
 use crate::engine::registry::PlatformRequest;
+use crate::engine::registry::download::Download;
 use crate::engine::{Error, Result};
 
 /// Load images from an archive or a directory
 ///
-/// Reads docker archives, OCI layouts and their archives, and dir: directories; compressed or not, from a file or standard
-/// input.
+/// Reads docker archives, OCI layouts and their archives, and dir: directories; compressed or not, from a file, from the web
+/// or standard input.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LoadArgs {
-    /// Archive or directory to read instead of standard input
+    /// Archive or directory to read instead of standard input; or an address, http://… or https://…
     #[arg(short, long, value_name = "PATH", overrides_with = "input")]
     pub input: Option<PathBuf>,
     /// Show no progress
@@ -45,6 +46,14 @@ pub fn run(cx: &Context, args: LoadArgs) -> Result<Exit> {
     }
     let engine = cx.engine()?;
     let (files, what) = match &input {
+        Some(path) if is_address(path) => {
+            let address = path.to_string_lossy();
+            let shown = super::import::without_password(&address);
+            if !args.quiet {
+                cx.note(format!("Downloading from {shown}"));
+            }
+            (places::stream(engine, Download::open(&engine.config.env, &address)?, &shown)?, shown)
+        }
         Some(path) => (places::files(engine, path)?, path.display().to_string()),
         None => {
             let fd = io::stdin().as_fd().try_clone_to_owned();
@@ -58,6 +67,10 @@ pub fn run(cx: &Context, args: LoadArgs) -> Result<Exit> {
         cx.print(text(&loaded))?;
     }
     Ok(Exit::OK)
+}
+
+fn is_address(path: &std::path::Path) -> bool {
+    path.to_str().is_some_and(|text| ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)))
 }
 
 /// What is said of an image that was loaded.

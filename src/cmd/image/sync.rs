@@ -16,11 +16,11 @@ use crate::engine::{Error, Result};
 
 /// Copy many images between registries and directories
 ///
-/// A repository stands for all its tags, a directory for all dir: images below it. Only the last part of a name is kept at the
-/// destination, all of it with --scoped.
+/// A repository stands for all its tags, a directory for all dir: images below it, a YAML file (skopeo-sync(1)) for the images
+/// it lists. Only the last part of a name is kept at the destination, all of it with --scoped.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SyncArgs {
-    /// What the source is: docker or dir
+    /// What the source is: docker, dir or yaml, a file that lists images of registries
     #[arg(short, long, value_name = "KIND")]
     pub src: String,
     /// What the destination is: docker or dir
@@ -71,10 +71,7 @@ fn side(flag: &str, text: &str) -> Result<Side> {
     match text {
         "docker" => Ok(Side::Registry),
         "dir" => Ok(Side::Directory),
-        "yaml" if flag == "--src" => {
-            Err(Error::unsupported("--src yaml: lists of images in YAML are not read")
-                .with_hint("sync each repository by itself"))
-        }
+        "yaml" if flag == "--src" => Ok(Side::List),
         _ => Err(Error::invalid(format!("{flag} {text:?} is neither docker nor dir"))),
     }
 }
@@ -129,7 +126,7 @@ fn copy(cx: &Context, args: &SyncArgs, step: &Step) -> Result<String> {
     let request = TransferRequest {
         source: step.source.clone(),
         destination: step.destination.clone(),
-        source_access: args.sides.source()?,
+        source_access: step.access.clone().map_or_else(|| args.sides.source(), Ok)?,
         destination_access: args.sides.destination()?,
         instances: if args.all { Instances::All } else { Instances::System },
         options: CopyOptions {

@@ -13,7 +13,7 @@ use crate::engine::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Push a manifest list to a registry
+/// Push a manifest list to a registry, or another place
 ///
 /// Prints the digest it has there.
 #[derive(Args, Clone, Debug, Default)]
@@ -54,7 +54,7 @@ pub struct PushArgs {
     /// The list
     #[arg(value_name = "LIST")]
     pub list: String,
-    /// Name at the registry [default: the list's own]
+    /// Name at the registry, or another place, as in oci:DIR:TAG [default: the list's own name]
     #[arg(value_name = "DESTINATION")]
     pub destination: Option<String>,
 }

@@ -64,7 +64,7 @@ pub fn import(engine: &Engine, archive: impl Read + Send, request: &ImportReques
 fn explained(e: Error) -> Error {
     match e.kind() {
         ErrorKind::Corrupt if e.hint().is_none() => {
-            e.with_hint("import takes a tar of a file system, plain or compressed with gzip, zstd or xz; images that were saved are loaded")
+            e.with_hint("import takes a tar of a file system, plain or compressed with gzip, bzip2, zstd or xz; images that were saved are loaded")
         }
         _ => e,
     }

@@ -23,10 +23,12 @@ pub mod request;
 pub mod save;
 pub mod sign;
 pub mod sync;
+pub mod sync_list;
 pub mod tag;
 mod told;
 pub mod transfer;
 pub mod tree;
+mod versions;
 mod words;
 
 pub use config::{Healthcheck, History, ImageConfig, RunConfig};

@@ -1,6 +1,7 @@
 //! Places with a transport: opened as sources and targets of images.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,6 +47,12 @@ pub fn files(engine: &Engine, path: &Path) -> Result<Files> {
 /// The files of an archive that is open, or comes through a pipe. `what` it is, for messages.
 pub fn archive(engine: &Engine, file: File, what: &str) -> Result<Files> {
     let index = Index::of(file, &temporary(engine));
+    Ok(Files::Archive(index.with_context(|| format!("{what} is no image archive"))?))
+}
+
+/// The files of an archive that is only to be had once, from its beginning to its end.
+pub fn stream(engine: &Engine, from: impl Read, what: &str) -> Result<Files> {
+    let index = Index::of_stream(from, &temporary(engine));
     Ok(Files::Archive(index.with_context(|| format!("{what} is no image archive"))?))
 }
 

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::request::RegistryAccess;
+use super::sync_list;
 use super::transfer::tags;
 use crate::engine::registry::Reference;
 use crate::engine::transport::Location;
-use crate::engine::{Engine, Error, Result};
+use crate::engine::{Context, Digest, Engine, Error, Result};
 
 /// What stands on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum Side {
     Registry,
     /// Directories of `dir:`, one for each image.
     Directory,
+    /// Images of registries, listed in a YAML file: a source only.
+    List,
 }
 
 /// What to bring where.
@@ -35,12 +38,14 @@ pub struct SyncRequest {
 }
 
 /// One image to copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Step {
     /// From where.
     pub source: Location,
     /// To where.
     pub destination: Location,
+    /// How the source's registry is reached, where that is different for each.
+    pub access: Option<RegistryAccess>,
 }
 
 /// Deepest directory that is looked into.
@@ -52,6 +57,7 @@ const MAX_DEPTH: usize = 16;
 /// `NotFound` if there is nothing; those of asking the registry for its tags.
 pub fn plan(engine: &Engine, request: &SyncRequest, access: &RegistryAccess) -> Result<Vec<Step>> {
     let images = match request.from {
+        Side::List => return listed(engine, request, access),
         Side::Registry => repository(engine, &request.source, access)?,
         Side::Directory => {
             let root = Path::new(&request.source);
@@ -64,19 +70,57 @@ pub fn plan(engine: &Engine, request: &SyncRequest, access: &RegistryAccess) -> 
     if images.is_empty() {
         return Err(Error::not_found(format!("there are no images in {}", request.source)));
     }
-    let step = |(source, name): (Location, String)| {
-        let name = if request.scoped { name.as_str() } else { name.rsplit('/').next().unwrap_or(&name) };
-        let target = format!("{}/{name}{}", request.destination.trim_end_matches('/'), request.suffix);
-        let destination = match request.to {
-            Side::Registry => {
-                Reference::parse(&target)?;
-                Location::Registry(target)
-            }
-            Side::Directory => Location::Directory(target.into()),
-        };
-        Ok(Step { source, destination })
+    images.into_iter().map(|(source, name)| step(request, source, &name, None)).collect()
+}
+
+fn step(request: &SyncRequest, source: Location, name: &str, access: Option<RegistryAccess>) -> Result<Step> {
+    let name = if request.scoped { name } else { name.rsplit('/').next().unwrap_or(name) };
+    let target = format!("{}/{name}{}", request.destination.trim_end_matches('/'), request.suffix);
+    let destination = match request.to {
+        Side::Registry => {
+            Reference::parse(&target)?;
+            Location::Registry(target)
+        }
+        Side::Directory => Location::Directory(target.into()),
+        Side::List => return Err(Error::invalid("a list of images is no destination")),
     };
-    images.into_iter().map(step).collect()
+    Ok(Step { source, destination, access })
+}
+
+/// What a YAML file lists.
+fn listed(engine: &Engine, request: &SyncRequest, access: &RegistryAccess) -> Result<Vec<Step>> {
+    let path = Path::new(&request.source);
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    let lists = sync_list::parse(&text).with_context(|| path.display().to_string())?;
+    let mut steps = Vec::new();
+    for list in lists {
+        let access = RegistryAccess {
+            credentials: list.credentials.or_else(|| access.credentials.clone()),
+            tls_verify: list.tls_verify.or(access.tls_verify),
+            cert_dir: list.cert_dir.or_else(|| access.cert_dir.clone()),
+            ..access.clone()
+        };
+        for (repository, which) in list.repositories {
+            let full = format!("{}/{repository}", list.registry);
+            let name = Reference::parse(&full)?;
+            let chosen = which.choose(|| tags(&engine.config, &full, &access).map(|(_, tags)| tags))?;
+            if chosen.is_empty() {
+                tracing::warn!("no tags of {full} are wanted");
+            }
+            for tag in chosen {
+                let image = match Digest::parse(&tag) {
+                    Ok(digest) => name.clone().with_digest(digest),
+                    Err(_) => name.clone().with_tag(&tag)?,
+                };
+                let image = image.to_string();
+                steps.push(step(request, Location::Registry(image.clone()), &image, Some(access.clone()))?);
+            }
+        }
+    }
+    match steps.is_empty() {
+        true => Err(Error::not_found(format!("there are no images in {}", path.display()))),
+        false => Ok(steps),
+    }
 }
 
 fn repository(engine: &Engine, source: &str, access: &RegistryAccess) -> Result<Vec<(Location, String)>> {

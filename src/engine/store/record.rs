@@ -42,6 +42,7 @@ impl From<Compression> for LayerCompression {
     fn from(compression: Compression) -> Self {
         match compression {
             Compression::None => Self::None,
+            Compression::Bzip2 => Self::Bzip2,
             Compression::Gzip => Self::Gzip,
             Compression::Zstd => Self::Zstd,
             Compression::Xz => Self::Xz,

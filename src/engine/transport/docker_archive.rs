@@ -238,7 +238,9 @@ fn manifest(config: &[u8], layers: &[LayerFile]) -> Result<Manifest> {
             layers.len()
         )));
     }
-    let oci = layers.iter().any(|l| matches!(l.compression, Compression::Zstd | Compression::Xz));
+    let oci = layers
+        .iter()
+        .any(|l| matches!(l.compression, Compression::Zstd | Compression::Xz | Compression::Bzip2));
     let base = match oci {
         true => "application/vnd.oci.image.layer.v1.tar",
         false => "application/vnd.docker.image.rootfs.diff.tar",
@@ -248,6 +250,7 @@ fn manifest(config: &[u8], layers: &[LayerFile]) -> Result<Manifest> {
             (Compression::None, _) => base.to_owned(),
             (Compression::Zstd, _) => format!("{base}+zstd"),
             (Compression::Xz, _) => format!("{base}+xz"),
+            (Compression::Bzip2, _) => format!("{base}+bzip2"),
             (Compression::Gzip, true) => format!("{base}+gzip"),
             (Compression::Gzip, false) => format!("{base}.gzip"),
         };

@@ -76,7 +76,7 @@ impl Stretch {
         let mut start = Vec::new();
         let read = self.reader().take(diff::MAGIC_LEN as u64).read_to_end(&mut start);
         read.map_err(|e| Error::os("read the archive", e))?;
-        diff::detect(&start)
+        Ok(diff::detect(&start))
     }
 }
 
@@ -194,6 +194,16 @@ impl Index {
         Self::read(&file).map(|nodes| Self { file: Arc::new(file), nodes })
     }
 
+    /// The same of what comes once, from its beginning to its end.
+    ///
+    /// # Errors
+    /// As [`Index::of`].
+    pub fn of_stream(mut from: impl Read, temporary: &Path) -> Result<Self> {
+        let start = beginning(&mut from)?;
+        let file = spooled(diff::detect(&start), io::Cursor::new(start).chain(from), temporary)?;
+        Self::read(&file).map(|nodes| Self { file: Arc::new(file), nodes })
+    }
+
     fn read(file: &File) -> Result<HashMap<String, Node>> {
         let end = file.metadata().map_err(|e| Error::os("stat the archive", e))?.len();
         let mut at = file;
@@ -280,15 +290,25 @@ fn seekable(mut file: File, temporary: &Path) -> Result<File> {
     if meta.is_file() {
         file.seek(SeekFrom::Start(0)).map_err(|e| Error::os("seek in the archive", e))?;
     }
-    let mut start = Vec::new();
-    let read = Read::by_ref(&mut file).take(diff::MAGIC_LEN as u64).read_to_end(&mut start);
-    read.map_err(|e| Error::os("read the archive", e))?;
-    let compression = diff::detect(&start)?;
+    let start = beginning(&mut file)?;
+    let compression = diff::detect(&start);
     if compression == Compression::None && meta.is_file() {
         return Ok(file);
     }
+    spooled(compression, io::Cursor::new(start).chain(file), temporary)
+}
+
+/// What tells the compression.
+fn beginning(from: &mut impl Read) -> Result<Vec<u8>> {
+    let mut start = Vec::new();
+    let read = from.take(diff::MAGIC_LEN as u64).read_to_end(&mut start);
+    read.map_err(|e| Error::os("read the archive", e))?;
+    Ok(start)
+}
+
+/// What comes out of an archive, in a file without a name.
+fn spooled(compression: Compression, all: impl Read, temporary: &Path) -> Result<File> {
     let mut spooled = unnamed(temporary)?;
-    let all = io::Cursor::new(start).chain(file);
     let copied = match compression {
         Compression::None => copy(all, &mut spooled),
         _ => diff::inflate(BufReader::with_capacity(BUFFER, all), &mut spooled),
@@ -385,6 +405,36 @@ mod tests {
                 assert!(index.get(name).is_none(), "{name}");
             }
             assert!(index.get("c").unwrap().read("c", 2).is_err());
+        }
+    }
+
+    #[test]
+    fn layers_of_more_than_eight_gib_have_their_place() {
+        const BIG: u64 = 9 << 30;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.tar");
+        let mut after = Writer::new(Vec::new());
+        after.header(&Header { size: 4, ..Header::file(b"after") }).unwrap();
+        after.bytes(&[b"last".as_slice(), &[0; 508]].concat()).unwrap();
+        let after = after.finish().unwrap();
+        let pax = Header { size: BIG, ..Header::file(b"big") }.blocks();
+        // As GNU tar writes it: base 256 behind a set top bit.
+        let mut gnu = archive(&[(Kind::File, "big", "")])[..512].to_vec();
+        gnu[257..265].copy_from_slice(b"ustar  \0");
+        gnu[124] = 0x80;
+        gnu[125..128].fill(0);
+        gnu[128..136].copy_from_slice(&BIG.to_be_bytes());
+        gnu[148..156].fill(b' ');
+        let sum: u32 = gnu.iter().map(|b| u32::from(*b)).sum();
+        gnu[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        for head in [pax, gnu] {
+            let file = File::create(&path).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &head, 0).unwrap();
+            // The file has a hole in its place.
+            std::os::unix::fs::FileExt::write_all_at(&file, &after, head.len() as u64 + BIG).unwrap();
+            let index = Index::of(File::open(&path).unwrap(), directory.path()).unwrap();
+            assert_eq!(index.get("big").unwrap().size(), BIG);
+            assert_eq!(index.get("after").unwrap().read("after", 10).unwrap(), b"last");
         }
     }
 

@@ -1,4 +1,4 @@
-//! A list to a registry, with the images it names from wherever they are.
+//! A list to a registry or another place, with the images it names from wherever they are.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{INSTANCES, List, lookup};
+use crate::engine::image::places;
 use crate::engine::image::push::Pushed;
 use crate::engine::image::request::{RegistryAccess, client, registry_source, registry_target};
 use crate::engine::registry::manifest::{DOCKER_LIST, OCI_INDEX};
@@ -13,7 +14,7 @@ use crate::engine::registry::{Client, Content, Descriptor, Document, Index, Refe
 use crate::engine::transport::rewrite::{self, Replaced};
 use crate::engine::transport::storage::StorageSource;
 use crate::engine::transport::{
-    BlobStream, CopyOptions, Format, Held, KnownBlobs, Progress, Source, Target, copy,
+    BlobStream, CopyOptions, Format, Held, KnownBlobs, Location, Progress, Source, Target, copy,
 };
 use crate::engine::trust::Signature;
 use crate::engine::{Context, Digest, Engine, Error, Result};
@@ -46,20 +47,31 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<Pushed> {
     let found = lookup(engine, &request.list)?;
-    let destination = match (&request.destination, &found.name) {
-        (Some(given), _) => Reference::parse(given.strip_prefix("docker://").unwrap_or(given))?.or_latest(),
-        (None, Some(name)) if name.domain() != "localhost" => name.clone(),
+    let place = match (&request.destination, &found.name) {
+        (Some(given), _) => Location::parse(given)?,
+        (None, Some(name)) if name.domain() != "localhost" => Location::Registry(name.to_string()),
         _ => {
             return Err(Error::invalid(format!("{}: where is the list to be pushed to?", request.list))
                 .with_hint(format!("manifest push {} REGISTRY/NAME", request.list)));
         }
     };
     let client = client(engine, &request.access)?;
+    let (target, destination): (Box<dyn Target>, _) = match &place {
+        Location::Name(name) | Location::Registry(name) => {
+            let name = Reference::parse(name)?.or_latest();
+            (Box::new(registry_target(engine, &client, &name)?), Some(name))
+        }
+        other => (places::target(engine, other, &request.access, found.name.as_ref())?, None),
+    };
     let list = List::open(engine, &found.image.id)?;
     let index = super::parse(super::super::raw_manifest(engine, &found.image)?)?;
-    let target = registry_target(engine, &client, &destination)?;
-    started(&destination);
-    let what = format!("push {}", destination.familiar());
+    if let Some(name) = &destination {
+        started(name);
+    }
+    let what = match &destination {
+        Some(name) => format!("push {}", name.familiar()),
+        None => format!("push to {place}"),
+    };
     let document = match request.all {
         true => {
             let children = children(engine, &client, &list, &index)?;
@@ -67,16 +79,18 @@ pub fn push(
             let source = Instances { name: request.list.clone(), index, children };
             let known = KnownBlobs::new(engine.store.graph_root());
             let options = CopyOptions { all: true, ..request.options.clone() };
-            copy(&source, &target, &known, &options, progress).context(what)?.document
+            let copied = copy(&source, &*target, &known, &options, progress);
+            copied.and_then(|copied| target.finish().map(|()| copied)).context(what)?.document
         }
         false => {
-            request.options.signing.check(&target)?;
+            request.options.signing.check(&*target)?;
             let written = Document::Index(converted(&index, request.options.format)?);
             target.put_document(&written, false).with_context(|| what.clone())?;
-            let signatures = request.options.signing.sign(&written, &target)?;
+            let signatures = request.options.signing.sign(&written, &*target)?;
             if !signatures.is_empty() {
-                target.put_signatures(&written, false, &signatures).context(what)?;
+                target.put_signatures(&written, false, &signatures).with_context(|| what.clone())?;
             }
+            target.finish().context(what)?;
             written
         }
     };
@@ -88,7 +102,11 @@ pub fn push(
         Document::Manifest(manifest) => (&manifest.digest, manifest.raw.len()),
         Document::Index(index) => (&index.digest, index.raw.len()),
     };
-    Ok(Pushed { name: destination, digest: digest.clone(), size })
+    let name = match destination.or(found.name) {
+        Some(name) => name,
+        None => Reference::parse(&request.list)?,
+    };
+    Ok(Pushed { name, digest: digest.clone(), size })
 }
 
 /// The index in another form, its instances as they are.

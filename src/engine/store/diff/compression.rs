@@ -16,18 +16,16 @@ const XZ_MEMORY: u64 = 128 << 20;
 pub const MAGIC_LEN: usize = 6;
 
 /// Tells the compression from the first bytes (fewer than [`MAGIC_LEN`] only when the blob is shorter).
-pub fn detect(start: &[u8]) -> Result<Compression> {
-    Ok(match start {
+pub fn detect(start: &[u8]) -> Compression {
+    match start {
         [0x1f, 0x8b, 0x08, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
         // A skippable frame may come first (RFC 8878, 3.1.2).
         [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
         [0xfd, b'7', b'z', b'X', b'Z', 0x00, ..] => Compression::Xz,
-        [b'B', b'Z', b'h', ..] => {
-            return Err(Error::unsupported("bzip2-compressed layers are not supported"));
-        }
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => Compression::Bzip2,
         _ => Compression::None,
-    })
+    }
 }
 
 /// A reader of what `blob` compresses. It ends where the last member or frame ends; bytes after that which begin no
@@ -41,6 +39,7 @@ pub fn decoder<'a, R: BufRead + 'a>(compression: Compression, blob: R) -> io::Re
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             Box::new(decoder)
         }
+        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(blob)),
         Compression::Xz => {
             let stream =
                 liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
@@ -56,7 +55,7 @@ pub fn inflate(mut blob: impl BufRead, out: &mut dyn Write) -> Result<()> {
     let mut start = Vec::new();
     let read = blob.by_ref().take(MAGIC_LEN as u64).read_to_end(&mut start);
     read.map_err(super::from_io)?;
-    let compression = detect(&start)?;
+    let compression = detect(&start);
     let mut inflated = decoder(compression, io::Cursor::new(start).chain(blob)).map_err(super::from_io)?;
     let mut buffer = vec![0; 1 << 17];
     loop {

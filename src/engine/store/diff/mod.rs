@@ -36,7 +36,9 @@ pub(crate) mod tarsplit;
 mod tests;
 
 pub use compression::{MAGIC_LEN, detect, inflate};
+pub use path::clean as clean_path;
 pub use reassemble::reassemble;
+pub use tarsplit::{Item, Items};
 
 /// How a layer's deletions (`.wh.NAME`, `.wh..wh..opq`) become something on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,6 +121,8 @@ pub enum Compression {
     None,
     /// gzip, of one or many members (eStargz).
     Gzip,
+    /// bzip2, of one or many streams.
+    Bzip2,
     /// Zstandard, of one or many frames, skippable ones included (zstd:chunked).
     Zstd,
     /// xz.
@@ -130,6 +134,7 @@ impl Compression {
     pub fn storage_number(self) -> i32 {
         match self {
             Self::None => 0,
+            Self::Bzip2 => 1,
             Self::Gzip => 2,
             Self::Xz => 3,
             Self::Zstd => 4,
@@ -161,6 +166,7 @@ impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "uncompressed",
+            Self::Bzip2 => "bzip2",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
             Self::Xz => "xz",

@@ -91,7 +91,7 @@ impl Producer {
     }
 
     fn decode<R: Read>(&self, blob: &mut Hashing<R>) -> Result<Compression> {
-        let compression = compression::detect(blob.peek(MAGIC_LEN).map_err(from_io)?)?;
+        let compression = compression::detect(blob.peek(MAGIC_LEN).map_err(from_io)?);
         if compression == Compression::None {
             blob.hasher = None;
         } else {

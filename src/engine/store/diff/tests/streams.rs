@@ -109,6 +109,12 @@ fn sound_streams_of_every_compression_are_read() {
     let mut xz = Vec::new();
     std::io::Read::read_to_end(&mut liblzma::read::XzEncoder::new(a, 1), &mut xz).unwrap();
     std::io::Read::read_to_end(&mut liblzma::read::XzEncoder::new(b, 1), &mut xz).unwrap();
+    let bzip2 = |data: &[u8]| {
+        let mut out = Vec::new();
+        let encoder = &mut bzip2::read::BzEncoder::new(data, bzip2::Compression::fast());
+        std::io::Read::read_to_end(encoder, &mut out).unwrap();
+        out
+    };
     let skippable = |n: u8| [&[0x50 + n, 0x2a, 0x4d, 0x18, 5, 0, 0, 0][..], b"12345"].concat();
     for (blob, compression) in [
         (good.clone(), Compression::None),
@@ -116,6 +122,7 @@ fn sound_streams_of_every_compression_are_read() {
         ([zstd(a), skippable(3), zstd(b), skippable(14)].concat(), Compression::Zstd),
         ([skippable(0), zstd(&good)].concat(), Compression::Zstd),
         (xz, Compression::Xz),
+        ([bzip2(a), bzip2(b)].concat(), Compression::Bzip2),
     ] {
         let mut layer = lair();
         let applied = layer.apply(&blob, &ApplyOptions::default()).unwrap();
