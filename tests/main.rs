@@ -14,6 +14,7 @@ mod support;
 mod accounts;
 mod archives;
 mod artifacts;
+mod check;
 mod chunked;
 mod commit;
 mod completion;

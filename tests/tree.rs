@@ -51,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "conmon", "network", "secret", "volume", "image", "events", "Engine",
         ],
     ),
+    ("check", &["error", "config", "store", "state", "network", "volume", "container", "image", "Engine"]),
     // The command line's formats know nothing of what they print.
     ("cmd/format", &["error"]),
 ];

@@ -2,11 +2,12 @@
 //!
 //! Nothing here prints, exits, or reads the environment or argv: front ends pass in a [`config::Config`] and render
 //! what comes back. Calls are synchronous and take `&self`; each is lock, read, act, write, unlock, and nothing is
-//! cached beyond its lock. Dependencies point one way: nouns (`container`, `image`, `artifact`, `account`) -> {`store`, `state`, `registry`,
+//! cached beyond its lock. Dependencies point one way: nouns (`container`, `image`, `artifact`, `account`, `check`) -> {`store`, `state`, `registry`,
 //! `oci`, `conmon`} -> {`spec`, `config`}; `host` (system calls) is used by the effectful modules only.
 
 pub mod account;
 pub mod artifact;
+pub mod check;
 pub mod config;
 pub mod conmon;
 pub mod container;

@@ -20,8 +20,8 @@ pub mod scp;
 pub mod sign;
 pub mod sync;
 pub mod tag;
-pub mod trust;
 pub mod tree;
+pub mod trust;
 pub mod untag;
 
 use super::later::Later;

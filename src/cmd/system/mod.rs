@@ -1,5 +1,6 @@
 //! Commands about the engine itself.
 
+pub mod check;
 pub mod completion;
 pub mod df;
 pub mod events;
@@ -19,6 +20,7 @@ use clap::Subcommand;
 #[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
 pub enum SystemCommand {
+    Check(Later<check::CheckArgs>),
     /// Show the host, the store and the configuration
     Info(Later<info::InfoArgs>),
     Df(Later<df::DfArgs>),
@@ -30,6 +32,7 @@ impl SystemCommand {
     /// Runs it.
     pub fn run(self, cx: &Context) -> Result<Exit> {
         match self {
+            Self::Check(args) => check::run(cx, args.0),
             Self::Info(args) => info::run(cx, args.0),
             Self::Df(args) => df::run(cx, args.0),
             Self::Events(args) => events::run(cx, args.0),

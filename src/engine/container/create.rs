@@ -171,36 +171,44 @@ fn build(
     for owner in namespaces::owners(spec) {
         remove::note_user(&engine.state.lock(&owner)?, locked.id())?;
     }
+    let mut layer = String::new();
     if spec.image.rootfs.is_none() {
         let maps = namespaces::id_maps(engine, spec, host)?.unwrap_or_default();
-        let metadata = serde_json::json!({
-            "image-name": spec.image.name,
-            "image-id": spec.image.id,
-            "name": spec.name,
-            "created-at": created.as_second(),
-            remove::OWNER_KEY: remove::OWNER,
-        });
-        engine.store.create_container(NewContainer {
+        let made = engine.store.create_container(NewContainer {
             id: locked.id().to_owned(),
             names: vec![spec.name.clone()],
             image: Some(spec.image.id.clone()),
-            metadata: metadata.to_string(),
+            metadata: store_metadata(&spec.image.name, &spec.image.id, &spec.name, created),
             volatile: spec.remove,
             id_maps: IdMappings { uids: maps.uids, gids: maps.gids },
             ..NewContainer::default()
         })?;
+        layer = made.layer;
     }
     crate::failpoint!("create.after-store");
     let network = NetworkState { attachments: spec.network.attachments.clone(), ..NetworkState::default() };
     locked.publish(&ContainerState {
         head: Head::of(spec),
         created,
+        layer,
         network,
         ..ContainerState::default()
     })?;
     drop(volumes);
     crate::failpoint!("create.after-state");
     Ok(())
+}
+
+/// What the store keeps of a container of ours beside what it needs itself: podman's fields, and whose it is.
+pub fn store_metadata(image_name: &str, image_id: &str, name: &str, created: jiff::Timestamp) -> String {
+    serde_json::json!({
+        "image-name": image_name,
+        "image-id": image_id,
+        "name": name,
+        "created-at": created.as_second(),
+        remove::OWNER_KEY: remove::OWNER,
+    })
+    .to_string()
 }
 
 /// `--userns=auto` takes a range nobody else has, once and for all.

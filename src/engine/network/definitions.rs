@@ -63,6 +63,26 @@ impl<'a> Networks<'a> {
         Ok(found.into_values().collect())
     }
 
+    /// Files that cannot be understood, and why.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn damaged(&self) -> Result<Vec<(PathBuf, String)>> {
+        let files = definition_files(&self.dir)?.into_iter();
+        Ok(files.filter_map(|path| read(&path).err().map(|e| (path, e.to_string()))).collect())
+    }
+
+    /// Moves a file that cannot be understood to another directory.
+    ///
+    /// # Errors
+    /// It cannot be moved.
+    pub fn set_aside(&self, path: &Path, to: &Path) -> Result<()> {
+        let _lock = DirLock::exclusive(&self.dir)?;
+        fs::create_dir_all(to).map_err(|e| Error::io("mkdir", to, e))?;
+        let target = to.join(path.file_name().unwrap_or_default());
+        fs::rename(path, &target).map_err(|e| Error::io("rename to", &target, e))
+    }
+
     /// The network of that name or ID, or with an ID that begins so.
     ///
     /// # Errors

@@ -37,6 +37,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+/// A directory of a container, looked at from outside.
+#[derive(Clone, Debug)]
+pub struct RecordDir {
+    /// The container's ID.
+    pub id: String,
+    /// Whether there is a `state.json`.
+    pub complete: bool,
+    /// Whether it can be read.
+    pub readable: bool,
+}
+
 /// The records of one store.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -197,6 +208,19 @@ impl State {
         }
         records.sort_by_cached_key(|record| (record.created, record.id.clone()));
         Ok((records, unfinished))
+    }
+
+    /// Every container's directory, whatever is in it.
+    pub fn directories(&self) -> Result<Vec<RecordDir>> {
+        let mut found = Vec::new();
+        for parent in [self.persistent(), self.ephemeral()] {
+            for id in ids_in(&parent)? {
+                let bytes = read_optional(&parent.join(&id).join("state.json"))?;
+                let readable = bytes.as_ref().is_some_and(|bytes| record::readable(bytes));
+                found.push(RecordDir { id, complete: bytes.is_some(), readable });
+            }
+        }
+        Ok(found)
     }
 
     /// IDs of directories without `state.json`: an interrupted create or remove, or one under way (then its lock

@@ -46,6 +46,41 @@ impl State {
         }
     }
 
+    /// Every name that is taken, with the ID it is taken for if that is one.
+    pub fn claimed_names(&self) -> Result<Vec<(String, Option<String>)>> {
+        let directory = self.names();
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io("read directory", &directory, e)),
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<_> =
+            names.filter(|name| is_name(name)).map(|name| (name.clone(), self.name_holder(&name))).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Takes a name again for the container that has it; what is there instead is nobody's.
+    pub fn restore_name(&self, name: &str, id: &str) -> Result<()> {
+        let locked = self.lock(id)?;
+        if self.name_holder(name).is_none_or(|holder| self.place(&holder).is_none()) {
+            self.drop_name(name)?;
+        }
+        let claimed = self.claim_name(name, id);
+        locked.unlock();
+        claimed
+    }
+
+    /// Removes what is there for a name that no container has.
+    pub fn drop_name(&self, name: &str) -> Result<()> {
+        let path = self.name_path(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("unlink", &path, e)),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes `name` for `id`. A link whose container is gone (a `--rm` container lost to a reboot) is taken over.
     pub(super) fn claim_name(&self, name: &str, id: &str) -> Result<()> {
         let path = self.name_path(name);

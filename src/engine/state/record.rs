@@ -141,6 +141,9 @@ pub struct ContainerState {
     /// cgroup of the last start, as given to the runtime.
     #[serde(skip_serializing_if = "is_default")]
     pub cgroup_path: String,
+    /// Its layer in the store; empty for `--rootfs`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub layer: String,
     /// Its networks, addresses and ports.
     #[serde(skip_serializing_if = "is_default")]
     pub network: NetworkState,
@@ -234,6 +237,11 @@ fn parse(bytes: &[u8]) -> serde_json::Result<ContainerState> {
         Ok(text) => serde_json::from_str(text),
         Err(_) => serde_json::from_slice(bytes),
     }
+}
+
+/// Whether these bytes are a `state.json`.
+pub(super) fn readable(bytes: &[u8]) -> bool {
+    parse(bytes).is_ok()
 }
 
 pub(super) fn read_spec(dir: &Path) -> Result<StoredSpec<ContainerSpec>> {

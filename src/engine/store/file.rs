@@ -81,7 +81,10 @@ fn corrupt(path: &Path, e: &serde_json::Error) -> Error {
     Error::corrupt(format!("read {}: {e}", path.display()))
 }
 
-#[derive(Debug)]
+/// How every writer begins a record.
+const RECORD: &[u8] = b"{\"id\":";
+
+#[derive(Clone, Debug)]
 struct Entry {
     id: String,
     text: Box<RawValue>,
@@ -116,6 +119,68 @@ impl Records {
             entries.push(Entry { id, text });
         }
         Ok(Self { path: path.to_owned(), entries })
+    }
+
+    /// As many records as can be read, each ID once, and what is wrong with the file if something is.
+    pub(super) fn salvage(path: &Path) -> Result<(Self, Option<String>)> {
+        let bytes = read_bytes(path)?;
+        let mut records = Self { path: path.to_owned(), entries: Vec::new() };
+        let mut damage = match parse_list::<&RawValue>(path, &bytes) {
+            Ok(_) => None,
+            Err(e) => Some(std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string)),
+        };
+        let mut at = 0;
+        while let Some(skipped) = bytes[at..].iter().position(|b| *b == b'{') {
+            let mut stream =
+                serde_json::Deserializer::from_slice(&bytes[at + skipped..]).into_iter::<Box<RawValue>>();
+            let Some(Ok(text)) = stream.next() else {
+                // On with the next record: they begin so, and nothing in them does.
+                let after = at + skipped + 1;
+                let Some(next) = bytes[after..].windows(RECORD.len()).position(|w| w == RECORD) else {
+                    break;
+                };
+                at = after + next;
+                continue;
+            };
+            at += skipped + stream.byte_offset();
+            match serde_json::from_str::<Identity<'_>>(text.get()) {
+                Ok(identity) if records.has(&identity.id) => {
+                    damage = Some(format!("{} is there twice", identity.id));
+                }
+                Ok(identity) => {
+                    let id = identity.id.into_owned();
+                    records.entries.push(Entry { id, text });
+                }
+                Err(e) => damage = Some(e.to_string()),
+            }
+        }
+        Ok((records, damage))
+    }
+
+    /// Takes over the records of `other` that are missing here and for which there is something on disk.
+    pub(super) fn adopt(&mut self, other: &Self, is_there: impl Fn(&str) -> bool) {
+        for entry in &other.entries {
+            if !self.has(&entry.id) && is_there(&entry.id) {
+                self.entries.push(entry.clone());
+            }
+        }
+    }
+
+    /// Drops records that are no objects of a store.
+    pub(super) fn drop_unreadable(&mut self) {
+        let readable = |e: &Entry| {
+            let map: serde_json::Result<Map<String, Value>> = serde_json::from_str(e.text.get());
+            map.is_ok_and(|map| {
+                map.get("created")
+                    .is_none_or(|c| c.as_str().is_some_and(|c| c.parse::<jiff::Timestamp>().is_ok()))
+            })
+        };
+        self.entries.retain(readable);
+    }
+
+    /// Every ID, in order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|e| e.id.as_str())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -165,8 +230,21 @@ impl Records {
     pub(super) fn save(&self, durability: Durability) -> Result<()> {
         let texts: Vec<&RawValue> = self.entries.iter().map(|e| &*e.text).collect();
         let bytes = serde_json::to_vec(&texts).map_err(|e| corrupt(&self.path, &e))?;
-        write(&self.path, &bytes, durability)
+        write(&self.path, &bytes, durability)?;
+        if durability == Durability::Synced
+            && let Err(e) = write(&kept(&self.path), &bytes, Durability::None)
+        {
+            // It is a help, not a promise.
+            tracing::debug!("{e}");
+        }
+        Ok(())
     }
+}
+
+/// Where a copy of what we last wrote to one of the durable files is kept: the repair of a damaged file looks there.
+pub(super) fn kept(path: &Path) -> PathBuf {
+    let root = path.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+    root.join("coracle/kept").join(path.file_name().unwrap_or_default())
 }
 
 /// Sets a field as Go's `omitempty` would have it: empty values are left out.

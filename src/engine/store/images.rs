@@ -21,7 +21,8 @@ impl Store {
         self.read_images()
     }
 
-    pub(super) fn read_images(&self) -> Result<Vec<ImageRecord>> {
+    /// [`Store::images`] as they are recorded: nothing that a dead writer left is settled.
+    pub fn read_images(&self) -> Result<Vec<ImageRecord>> {
         let mut images: Vec<ImageRecord> = file::read_list(&self.layout.images_json())?;
         for path in self.additional("images/images.json") {
             for mut image in file::read_list::<ImageRecord>(&path)? {

@@ -446,7 +446,7 @@ impl Store {
         }
     }
 
-    fn discard_layer_dir(&self, id: &str, trash: &Path) -> Result<()> {
+    pub(super) fn discard_layer_dir(&self, id: &str, trash: &Path) -> Result<()> {
         match self.driver {
             Driver::Overlay => self.overlay_discard(id, trash),
             Driver::Vfs => self.vfs_discard(id, trash),

@@ -16,6 +16,7 @@ pub mod record;
 
 mod backend;
 mod changes;
+pub mod check;
 mod containers;
 mod content;
 mod file;

@@ -89,15 +89,7 @@ impl Store {
         };
         self.make_diff(directory, parent.as_deref(), new)?;
         let link = super::random_link()?;
-        let target = Path::new("..").join(new.id).join("diff");
-        let short = home.join("l").join(&link);
-        match symlink(&target, &short) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                file::make_dirs(&home.join("l"), 0o755)?;
-                symlink(&target, &short).map_err(|e| Error::io("symlink", &short, e))?;
-            }
-            other => other.map_err(|e| Error::io("symlink", &short, e))?,
-        }
+        make_link(home, new.id, &link)?;
         write_small(&directory.join("link"), link.as_bytes())?;
         make_dir(&directory.join("work"), 0o700, new.root)?;
         make_dir(&directory.join("merged"), 0o700, new.root)?;
@@ -110,12 +102,9 @@ impl Store {
     /// `diff` with the owner and mode of its parent's, unless the staged layer has a root entry of its own.
     fn make_diff(&self, directory: &Path, parent: Option<&Path>, new: &NewDir<'_>) -> Result<()> {
         let diff = directory.join("diff");
-        let (mode, owner) = match parent {
-            Some(parent) => {
-                let path = parent.join("diff");
-                let meta = fs::metadata(&path).map_err(|e| Error::io("stat", &path, e))?;
-                (meta.mode() & 0o7777, (meta.uid(), meta.gid()))
-            }
+        let below = parent.map(|parent| parent.join("diff"));
+        let (mode, owner) = match &below {
+            Some(below) => root_of(Some(below))?,
             None => (ROOT_MODE, new.root),
         };
         match new.staged {
@@ -254,8 +243,28 @@ impl Store {
     }
 }
 
+/// Makes `l/<link>` lead to a layer's files.
+pub(super) fn make_link(home: &Path, id: &str, link: &str) -> Result<()> {
+    let target = Path::new("..").join(id).join("diff");
+    let short = home.join("l").join(link);
+    match symlink(&target, &short) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            file::make_dirs(&home.join("l"), 0o755)?;
+            symlink(&target, &short).map_err(|e| Error::io("symlink", &short, e))
+        }
+        other => other.map_err(|e| Error::io("symlink", &short, e)),
+    }
+}
+
+/// Mode and owner that a layer's root gets from that of the layer below it.
+pub(super) fn root_of(below: Option<&Path>) -> Result<(u32, (u32, u32))> {
+    let Some(path) = below else { return Ok((ROOT_MODE, (0, 0))) };
+    let meta = fs::metadata(path).map_err(|e| Error::io("stat", path, e))?;
+    Ok((meta.mode() & 0o7777, (meta.uid(), meta.gid())))
+}
+
 /// What is written in a `link` file becomes a path: only what upstream would write.
-fn valid_link(link: &str) -> bool {
+pub(super) fn valid_link(link: &str) -> bool {
     !link.is_empty() && link.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
 
@@ -282,6 +291,6 @@ fn give(path: &Path, owner: (u32, u32)) -> Result<()> {
     chown(path, Some(owner.0), Some(owner.1)).map_err(|e| Error::io("chown", path, e))
 }
 
-fn write_small(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_small(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).map_err(|e| Error::io("write", path, e))
 }

@@ -45,7 +45,8 @@ pub(super) enum Pending {
 }
 
 impl Pending {
-    fn file_name(&self) -> String {
+    /// Its note's name.
+    pub(super) fn file_name(&self) -> String {
         match self {
             Self::Layer { id } => format!("layer-{id}"),
             Self::Container { id, layer } => format!("container-{id}-{layer}"),

@@ -70,6 +70,15 @@ pub struct NewVolume {
     pub anonymous: bool,
 }
 
+/// A directory of a volume without a record that can be read.
+#[derive(Clone, Debug)]
+pub struct Damaged {
+    /// Its name.
+    pub name: String,
+    /// Whether there is a place for its files.
+    pub has_files: bool,
+}
+
 /// The volumes of one engine.
 #[derive(Clone, Debug)]
 pub struct Volumes {
@@ -217,6 +226,37 @@ impl Volumes {
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
+    }
+
+    /// Directories of volumes whose record is missing or cannot be read.
+    pub fn damaged(&self) -> Result<Vec<Damaged>> {
+        let mut found = Vec::new();
+        for name in names_in(&self.root) {
+            if check_name(&name).is_err() || !self.dir(&name).is_dir() || self.get(&name).is_ok() {
+                continue;
+            }
+            let has_files = fs::read_dir(self.data(&name)).is_ok();
+            found.push(Damaged { name, has_files });
+        }
+        Ok(found)
+    }
+
+    /// Gives a volume whose record is lost a new one.
+    pub fn record_again(&self, name: &str) -> Result<()> {
+        let _unused = self.unused()?;
+        if self.get(name).is_ok() {
+            return Ok(());
+        }
+        let made = fs::metadata(self.dir(name)).and_then(|meta| meta.modified()).ok();
+        let volume = Volume {
+            name: name.to_owned(),
+            created: made.and_then(|at| Timestamp::try_from(at).ok()).unwrap_or_else(Timestamp::now),
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
+            anonymous: false,
+        };
+        let text = serde_json::to_vec(&volume).map_err(|e| Error::corrupt(e.to_string()))?;
+        atomic::write(&self.dir(name).join(RECORD), &text, 0o600, Durability::Synced)
     }
 
     /// Bytes of the volume's files; a mounted one's are not ours to count.
