@@ -77,11 +77,13 @@ pub struct Events {
 }
 
 impl Events {
-    /// Touches nothing.
+    /// Touches nothing. Without a directory for volatile files there is no place for them, either.
     pub fn open(config: &Config) -> Self {
         let configured = config.containers.engine.events_logger.as_deref();
         let backend = config.overrides.events_backend.as_deref().or(configured);
-        Self { path: (backend != Some("none")).then(|| config.paths.run_state.join("events")) }
+        let place = &config.paths.run_state;
+        let kept = backend != Some("none") && place.is_absolute();
+        Self { path: kept.then(|| place.join("events")) }
     }
 
     /// Writes down that something happened now.
