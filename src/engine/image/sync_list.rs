@@ -156,7 +156,7 @@ quay.io:
             "quay.io: {}",
             "quay.io: {image: {a: []}}",
             "quay.io: {images-by-tag-regex: {a: '('}}",
-            "quay.io: {images-by-semver: {a: 'x > 1'}}",
+            "quay.io: {images-by-semver: {a: 'one > 1'}}",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

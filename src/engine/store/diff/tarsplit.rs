@@ -205,7 +205,8 @@ impl<R: Read> Items<R> {
         Self { input: BufReader::with_capacity(64 << 10, input), line: Vec::new() }
     }
 
-    /// The next item, or `None` at the end.
+    /// The next item, or `None` at the end: reading can fail, so it is no iterator.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Item>> {
         let bad = |what: &str| Error::corrupt(format!("malformed tar-split: {what}"));
         self.line.clear();
