@@ -46,7 +46,7 @@ pub struct SetArgs {
     /// Policy file instead of policy.json
     #[arg(long, visible_alias = "signature-policy", value_name = "FILE")]
     pub policypath: Option<PathBuf>,
-    /// For which images: REGISTRY[/REPOSITORY[:TAG]], or default
+    /// For which images: REGISTRY, REGISTRY/REPOSITORY or REGISTRY/REPOSITORY:TAG, or default
     #[arg(value_name = "SCOPE")]
     pub scope: String,
 }

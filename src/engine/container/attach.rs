@@ -87,7 +87,7 @@ pub(super) fn state_error(record: &Record, what: &str) -> Error {
 }
 
 impl Attached {
-    /// Connects to the conmon of `run_dir`. Between [`conmon::launch()`] and [`conmon::Runtime::start`] it misses no
+    /// Connects to the conmon of `run_dir`. Between [`conmon::Standby::go`] and [`conmon::Runtime::start`] it misses no
     /// output.
     pub fn connect(run_dir: RunDir, terminal: bool, process: Option<PidFd>) -> Result<Self> {
         let socket = AttachSocket::connect(&run_dir)?;
