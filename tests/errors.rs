@@ -62,11 +62,11 @@ fn help_and_version_are_asked_for_in_several_ways() {
         sandbox.coracle(words.iter().copied()).ok().stdout_has("Usage: coracle container rm ");
     }
     for words in [&["help"][..], &["--help"]] {
-        sandbox.coracle(words.iter().copied()).ok().stdout_has("  pull        Pull images from a registry\n");
+        sandbox.coracle(words.iter().copied()).ok().stdout_has(" Pull images from a registry\n");
     }
     // Without a command, too, flags and commands are shown as they are documented.
     let bare = sandbox.bare([] as [&str; 0]).fails(125);
-    bare.stderr_has("  pull        Pull images from a registry\n").stderr_lacks("[default: false]");
+    bare.stderr_has(" Pull images from a registry\n").stderr_lacks("[default: false]");
     for word in ["-v", "--version"] {
         sandbox.bare([word]).ok().stdout_is(&format!("coracle version {}", env!("CARGO_PKG_VERSION")));
     }
