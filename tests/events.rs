@@ -45,6 +45,71 @@ fn a_containers_life_is_told_in_order() {
 }
 
 #[test]
+fn what_is_done_to_a_running_container_is_told() {
+    let sandbox = require!(Sandbox::root());
+    sandbox.pull(IMAGE);
+    sandbox.coracle(["network", "create", "n"]).ok();
+    let id = sandbox.coracle(["network", "inspect", "--format", "{{.Id}}", "n"]).ok().text().to_owned();
+    let run = ["run", "-d", "--network=none", "--name", "c", "--health-cmd=true", "--health-interval=1h"];
+    sandbox.coracle(run).args([IMAGE, "sleep", "1000"]).ok();
+    for words in [
+        "exec c sh -c true",
+        "pause c",
+        "unpause c",
+        "update --restart no c",
+        "healthcheck run c",
+        "commit -q c made",
+        "restart -t 0 c",
+        "kill c",
+    ] {
+        sandbox.coracle(words.split(' ')).ok();
+    }
+    let told = ["events", "--since=1h", "--stream=false", "--filter", "container=c", "--format"];
+    let told = sandbox.coracle(told).args(["{{.Action}} {{.ContainerExitCode}}"]).ok();
+    let wanted = [
+        "create",
+        "start",
+        "exec_create: sh -c true",
+        "exec_start: sh -c true",
+        "exec_die 0",
+        "pause",
+        "unpause",
+        "update",
+        "exec_create: true",
+        "exec_start: true",
+        "exec_die 0",
+        "health_status: healthy",
+        "commit",
+        "stop",
+        "die 137",
+        "start",
+        "restart",
+        "kill",
+        "die 137",
+    ];
+    let told: Vec<&str> = told.lines().iter().map(|line| line.trim_end()).collect();
+    // docker's check is by the shell.
+    let told: Vec<String> = told.iter().map(|line| line.replace("/bin/sh -c true", "true")).collect();
+    assert_eq!(told, wanted);
+    // A network is told of by its ID.
+    sandbox.coracle(["create", "--name", "d", "--network", "n", IMAGE]).ok();
+    sandbox.coracle(["network", "disconnect", "n", "d"]).ok();
+    sandbox.coracle(["network", "connect", "n", "d"]).ok();
+    let told = [
+        "events",
+        "--since=1h",
+        "--stream=false",
+        "--filter",
+        "network=n",
+        "--format",
+        "{{.Action}} {{.ID}}",
+    ];
+    let told = sandbox.coracle(told).ok();
+    let wanted = ["create", "disconnect", "connect"].map(|action| format!("{action} {id}"));
+    assert_eq!(told.lines(), wanted);
+}
+
+#[test]
 fn other_objects_are_told_of_too() {
     for sandbox in require!(Sandbox::both()) {
         sandbox.pull(IMAGE);

@@ -46,6 +46,7 @@ const CONTAINER: &[Difference] = &[
 ];
 
 const PODMAN_CONTAINER: &[Difference] = &[
+    ("Config.HealthcheckMaxLogSize", Own, "docker's: 4096 bytes of a result are kept"),
     ("Path", Own, "docker's: what was asked for, not the init program in front of it"),
     ("Args", Own, "docker's: what was asked for, not the init program in front of it"),
     ("State.OciVersion", Own, "what the OCI runtime's configuration is written for"),

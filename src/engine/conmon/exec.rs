@@ -8,7 +8,7 @@
 use super::launch::{Preserved, died};
 use super::{RunDir, Runtime, arguments, runtime_error, sync};
 use crate::engine::host::process::{self, PidFd};
-use crate::engine::host::spawn::{Child, Spawn};
+use crate::engine::host::spawn::{Child, Spawn, scratch};
 use crate::engine::{Context, Error, ErrorKind, Result};
 use std::ffi::OsString;
 use std::fs::File;
@@ -109,7 +109,7 @@ impl ExecConmon {
         let (sync_reader, sync_writer) = sync::pipe()?;
         let (attach_reader, attach_writer) = sync::pipe()?;
         let (start, start_child) = sync::packets()?;
-        let complaints = sync::scratch()?;
+        let complaints = scratch()?;
         let (spawn, next) = launch.preserved.give(Spawn::new(conmon));
         let mut spawn = spawn
             .args(arguments(launch, attach))

@@ -3,7 +3,7 @@
 use super::{RunDir, Runtime, arguments, runtime_error, sync};
 use crate::engine::config::Config;
 use crate::engine::host::process;
-use crate::engine::host::spawn::{Child, Spawn, inherited};
+use crate::engine::host::spawn::{Child, Spawn, inherited, scratch};
 use crate::engine::host::systemd::Scope;
 use crate::engine::spec::CgroupManager;
 use crate::engine::{Context, Error, ErrorKind, Result};
@@ -261,7 +261,7 @@ pub fn stand_by(launch: &Launch<'_>) -> Result<Standby> {
     }
     let (sync, writer) = sync::pipe()?;
     let (start, go) = sync::pipe()?;
-    let complaints = sync::scratch()?;
+    let complaints = scratch()?;
     let (spawn, next) = launch.preserved.give(Spawn::new(launch.conmon));
     let mut spawn = spawn
         .args(arguments::create(launch))

@@ -5,10 +5,10 @@
 //! (and hooks) it does not know.
 
 use super::launch::environment;
-use super::{runtime_error, sync};
+use super::runtime_error;
 use crate::engine::config::Config;
 use crate::engine::host::process::{self, PidFd};
-use crate::engine::host::spawn::Spawn;
+use crate::engine::host::spawn::{Spawn, scratch};
 use crate::engine::{Error, ErrorKind, Result};
 use oci_spec::runtime::LinuxResources;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -127,7 +127,7 @@ impl Runtime {
 
     /// `input`: what the runtime has as descriptor 3.
     fn call_with(&self, args: &[&str], input: Option<BorrowedFd<'_>>) -> Result<String> {
-        let (mut said, mut complaints) = (sync::scratch()?, sync::scratch()?);
+        let (mut said, mut complaints) = (scratch()?, scratch()?);
         let mut spawn = self.command().args(args).new_session();
         if let Some(input) = input {
             spawn = spawn.fd(input, 3);
@@ -211,7 +211,7 @@ impl Runtime {
 
     /// Changes a running container's limits to those that are given in `limits`.
     pub fn update(&self, id: &str, limits: &LinuxResources) -> Result<()> {
-        let mut file = sync::scratch()?;
+        let mut file = scratch()?;
         let text = serde_json::to_vec(limits)
             .map_err(|e| Error::corrupt("encode the container's limits").with_source(e))?;
         file.write_all(&text).map_err(|e| Error::os("write the container's limits", e))?;

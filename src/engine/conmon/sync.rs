@@ -5,7 +5,6 @@
 
 use crate::engine::{Error, ErrorKind, Result};
 use rustix::io::Errno;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// One message.
@@ -30,13 +29,6 @@ pub(super) fn packets() -> Result<(OwnedFd, OwnedFd)> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(|e| Error::os("make a pair of sockets", e))
-}
-
-/// An anonymous file in memory, for a child's stderr: it never fills up and needs no reader.
-pub(super) fn scratch() -> Result<File> {
-    rustix::fs::memfd_create("coracle-stderr", rustix::fs::MemfdFlags::CLOEXEC)
-        .map(File::from)
-        .map_err(|e| Error::os("memfd_create", e))
 }
 
 /// Waits for a message; `None` if the writers are gone without one.

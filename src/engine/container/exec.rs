@@ -9,7 +9,7 @@ use super::exec_process::{Wanted, derive};
 use super::pause::after_commit;
 use super::scope;
 use super::start::anticipate;
-use super::told::tell;
+use super::told::ToldSession;
 use crate::engine::conmon::{self, ExecChild, ExecConmon, ExecLaunch, ExecPipes, Preserved, RunDir, Runtime};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::drain::Drain;
@@ -62,6 +62,7 @@ pub struct Session {
     dir: RunDir,
     terminal: bool,
     over: bool,
+    told: ToldSession,
 }
 
 #[derive(Debug)]
@@ -127,9 +128,10 @@ pub fn exec(engine: &Engine, id: &str, options: &ExecOptions) -> Result<Session>
     let runtime = Runtime::find(&engine.config, &record.state.runtime)?;
     scope::reach(engine, &record.state.cgroup_path);
     let command = options.process.command.join(" ");
-    tell(engine, &format!("exec_create: {command}"), &record, &[("execID", &session)]);
-    let session = spawn(engine, &record, runtime, session, dir, options)?;
-    tell(engine, &format!("exec_start: {command}"), &record, &[("execID", &session.id)]);
+    let told = ToldSession::new(engine, &record, &session);
+    told.tell(&format!("exec_create: {command}"));
+    let session = spawn(engine, &record, runtime, (session, told), dir, options)?;
+    session.told.tell(&format!("exec_start: {command}"));
     unfinished.keep();
     Ok(session)
 }
@@ -138,7 +140,7 @@ fn spawn(
     engine: &Engine,
     record: &Record,
     runtime: Runtime,
-    id: String,
+    (id, told): (String, ToldSession),
     dir: RunDir,
     options: &ExecOptions,
 ) -> Result<Session> {
@@ -180,6 +182,7 @@ fn spawn(
         dir,
         terminal: options.process.terminal,
         over: false,
+        told,
     })
 }
 
@@ -253,6 +256,9 @@ impl Session {
         self.over = true;
         if let Some(drain) = self.drain.take() {
             drain.dismiss();
+        }
+        if let Ok(code) = code {
+            self.told.tell_end(code);
         }
         crate::failpoint!("exec.after-exit");
         code

@@ -35,8 +35,10 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const START_INTERVAL: Duration = Duration::from_secs(5);
 const RETRIES: u64 = 3;
-const LOG_COUNT: u64 = 5;
-const LOG_SIZE: u64 = 4096;
+/// Results that are kept unless `--health-max-log-count` says otherwise.
+pub const LOG_COUNT: u64 = 5;
+/// Bytes of a result that are kept unless `--health-max-log-size` says otherwise.
+pub const LOG_SIZE: u64 = 4096;
 
 /// `health.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

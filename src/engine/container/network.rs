@@ -3,7 +3,6 @@
 use super::settle::settle;
 use super::stop::gone;
 use super::system_files;
-use super::told::tell_of_network;
 use crate::engine::conmon::RunDir;
 use crate::engine::network::{self, Connection, Networks, Request, Site, Way, ports::Held};
 use crate::engine::oci::files;
@@ -297,7 +296,7 @@ pub fn connect(engine: &Engine, id: &str, attachment: Attachment) -> Result<()> 
         let network = attachment.network.clone();
         record.state.network.attachments.push(attachment);
         refresh(engine, locked, record)?;
-        tell_of_network(engine, "connect", &network, record);
+        tell(engine, "connect", &network, id);
         Ok(())
     })
 }
@@ -329,9 +328,17 @@ pub fn disconnect(engine: &Engine, id: &str, network: &str, force: bool) -> Resu
             with_site(engine, |site| connection.disconnect(site, &run_dir, &network))?;
         }
         refresh(engine, locked, record)?;
-        tell_of_network(engine, "disconnect", &network, record);
+        tell(engine, "disconnect", &network, id);
         Ok(())
     })
+}
+
+/// Tells of a container's network, unless that is gone.
+fn tell(engine: &Engine, action: &str, network: &str, container: &str) {
+    let networks = Networks::open(&engine.config);
+    if let Ok(network) = networks.resolve(network) {
+        networks.tell(action, &network, Some(container));
+    }
 }
 
 /// Makes the interfaces and firewall rules of a running container anew, with the same addresses and ports.

@@ -12,17 +12,41 @@ pub(super) fn tell(engine: &Engine, action: &str, record: &Record, more: &[(&str
 
 /// The same of one whose record is not at hand. Attributes are docker's: labels, `name`, `image`, and `more`.
 pub(super) fn tell_of(engine: &Engine, action: &str, id: &str, head: &Head, more: &[(&str, &str)]) {
+    Events::open(&engine.config).emit(Kind::Container, action, id, attributes(head, more));
+}
+
+fn attributes(head: &Head, more: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut attributes = head.labels.clone();
     attributes.insert("name".to_owned(), head.name.clone());
     attributes.insert("image".to_owned(), head.image.clone());
     attributes.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    Events::open(&engine.config).emit(Kind::Container, action, id, attributes);
+    attributes
 }
 
-/// Tells that the container of `record` joined a network, or left it.
-pub(super) fn tell_of_network(engine: &Engine, action: &str, network: &str, record: &Record) {
-    let attributes = [("name", network), ("container", &record.id)];
-    let attributes: BTreeMap<_, _> =
-        attributes.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Events::open(&engine.config).emit(Kind::Network, action, network, attributes);
+/// What is told of an exec session, whose end comes when its container's record may be gone.
+#[derive(Debug)]
+pub(super) struct ToldSession {
+    events: Events,
+    container: String,
+    attributes: BTreeMap<String, String>,
+}
+
+impl ToldSession {
+    /// Of `session` in the container of `record`.
+    pub fn new(engine: &Engine, record: &Record, session: &str) -> Self {
+        let attributes = attributes(&record.state.head, &[("execID", session)]);
+        Self { events: Events::open(&engine.config), container: record.id.clone(), attributes }
+    }
+
+    /// Tells that something happened to it.
+    pub fn tell(&self, action: &str) {
+        self.events.emit(Kind::Container, action, &self.container, self.attributes.clone());
+    }
+
+    /// Tells that it has ended.
+    pub fn tell_end(&self, code: i32) {
+        let mut attributes = self.attributes.clone();
+        attributes.insert("exitCode".to_owned(), code.to_string());
+        self.events.emit(Kind::Container, "exec_die", &self.container, attributes);
+    }
 }

@@ -7,6 +7,7 @@
 
 use crate::engine::{Error, ErrorKind, Result};
 use std::ffi::{CString, OsStr};
+use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -361,6 +362,14 @@ impl Child {
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
     }
+}
+
+/// An anonymous file in memory, close-on-exec, to be a child's stdin, stdout or stderr: it never fills up, needs no reader, and
+/// does no harm in the hands of a process that outlives the child.
+pub fn scratch() -> Result<File> {
+    rustix::fs::memfd_create("coracle", rustix::fs::MemfdFlags::CLOEXEC)
+        .map(File::from)
+        .map_err(|e| Error::os("memfd_create", e))
 }
 
 /// A descriptor by its number, which the caller of the program handed down (`--preserve-fds`); `None` if it is not

@@ -49,7 +49,7 @@ impl Networks<'_> {
             return Err(Error::not_found(format!("network {} not found", network.name)));
         }
         self.delete(&network.name, &held)?;
-        self.tell("destroy", network);
+        self.tell("destroy", network, None);
         Ok(())
     }
 }

@@ -100,7 +100,7 @@ impl Networks<'_> {
             network.name.clone_from(&network.network_interface);
         }
         self.save(&network, &held)?;
-        self.tell("create", &network);
+        self.tell("create", &network, None);
         Ok(network)
     }
 }

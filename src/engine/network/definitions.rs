@@ -182,9 +182,10 @@ impl<'a> Networks<'a> {
         atomic::write(&self.path(&network.name), &text, 0o644, Durability::Synced)
     }
 
-    /// Tells that something happened to a network.
-    pub(super) fn tell(&self, action: &str, network: &Network) {
+    /// Tells that something happened to a network; `container` joined it, or left it.
+    pub fn tell(&self, action: &str, network: &Network, container: Option<&str>) {
         let mut attributes = network.labels.clone();
+        attributes.extend(container.map(|id| ("container".to_owned(), id.to_owned())));
         attributes.insert("name".to_owned(), network.name.clone());
         attributes.insert("type".to_owned(), network.driver.clone());
         Events::open(self.config).emit(Kind::Network, action, &network.id, attributes);

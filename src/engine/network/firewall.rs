@@ -12,11 +12,10 @@ use super::pasta;
 use crate::engine::config::Config;
 use crate::engine::host::netlink::{self, Netlink, Route};
 use crate::engine::host::process;
-use crate::engine::host::spawn::Spawn;
+use crate::engine::host::spawn::{Spawn, scratch};
 use crate::engine::spec::PortMapping;
 use crate::engine::{Error, ErrorKind, Result};
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
@@ -224,9 +223,7 @@ fn restore(config: &Config, v6: bool) -> Option<PathBuf> {
 /// Runs a program that reads rules.
 fn feed(program: &Path, args: &[&str], text: &str) -> Result<()> {
     let failed = |e: std::io::Error| Error::io("prepare the input of", program, e);
-    let memory = |name| rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC).map(File::from);
-    let mut input = memory("rules").map_err(|e| failed(e.into()))?;
-    let mut output = memory("output").map_err(|e| failed(e.into()))?;
+    let (mut input, mut output) = (scratch()?, scratch()?);
     input.write_all(text.as_bytes()).and_then(|()| input.rewind()).map_err(failed)?;
     let spawn = Spawn::new(program).args(args).env("PATH", process::PROGRAM_DIRECTORIES.join(":"));
     let spawn = spawn.env("XTABLES_LOCKFILE", "/dev/null");

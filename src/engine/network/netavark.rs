@@ -7,12 +7,12 @@
 use super::{Network, connection::Member, pidfile};
 use crate::engine::config::Config;
 use crate::engine::host::process::{self, PidFd};
-use crate::engine::host::spawn::Spawn;
+use crate::engine::host::spawn::{Spawn, scratch};
 use crate::engine::spec::{Endpoint, PortMapping};
 use crate::engine::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Seek, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -285,7 +285,7 @@ impl Netavark {
             .mode(0o700)
             .create(&self.dir)
             .map_err(|e| Error::io("mkdir", &self.dir, e))?;
-        let [mut stdin, mut stdout, mut stderr] = [memory()?, memory()?, memory()?];
+        let [mut stdin, mut stdout, mut stderr] = [scratch()?, scratch()?, scratch()?];
         let failed = |e| Error::os("talk to netavark", e);
         stdin.write_all(input).and_then(|()| stdin.rewind()).map_err(failed)?;
         let mut spawn = Spawn::new(&self.program).arg("--config").arg(&self.dir);
@@ -315,11 +315,6 @@ impl Netavark {
         let _ = stderr.rewind().and_then(|()| stderr.read_to_string(&mut said));
         Err(refusal(&answer, &said))
     }
-}
-
-fn memory() -> Result<File> {
-    let flags = rustix::fs::MemfdFlags::CLOEXEC;
-    rustix::fs::memfd_create("netavark", flags).map(File::from).map_err(|e| Error::os("memfd_create", e))
 }
 
 fn per_network(member: &Member) -> PerNetwork<'_> {

@@ -12,7 +12,7 @@ use super::user_mode::{self, Request, UserMode};
 use crate::engine::config::Config;
 use crate::engine::host::netns;
 use crate::engine::host::process;
-use crate::engine::host::spawn::{Child, Spawn};
+use crate::engine::host::spawn::{Child, Spawn, scratch};
 use crate::engine::spec::{PortMapping, Protocol};
 use crate::engine::{Context, Error, ErrorKind, Result};
 use ipnet::Ipv4Net;
@@ -158,8 +158,7 @@ fn launch(program: &Path, request: &Request<'_>, options: &Options) -> Result<()
     let failed = |e: rustix::io::Errno| Error::os("prepare slirp4netns", e);
     let (ready, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
     // It goes on writing there while it lives.
-    let memory = rustix::fs::memfd_create("slirp4netns", rustix::fs::MemfdFlags::CLOEXEC).map_err(failed)?;
-    let mut log = File::from(memory);
+    let mut log = scratch()?;
     let directory = request.pidfile.parent().unwrap_or(Path::new("/"));
     let socket = socket(request.pidfile);
     let mut spawn = Spawn::new(program)

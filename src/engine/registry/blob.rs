@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use reqwest::{Response, StatusCode};
 
 use super::client::{Repository, extra_hasher};
-use super::http::root_cause;
+use super::http::{Broken, root_cause};
 use super::manifest::Descriptor;
 use crate::engine::digest::Hasher;
 use crate::engine::{Digest, Error, ErrorKind, Result};
@@ -152,17 +152,6 @@ impl BlobReader {
             Ok(Err(e)) => Err(Broken::Mendable(root_cause(&e))),
             Err(_) => Err(Broken::Mendable(format!("nothing came for {stall:?}"))),
         }
-    }
-}
-
-enum Broken {
-    Mendable(String),
-    Final(Error),
-}
-
-impl From<Error> for Broken {
-    fn from(e: Error) -> Self {
-        Self::Final(e)
     }
 }
 

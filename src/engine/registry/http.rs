@@ -13,6 +13,20 @@ use crate::engine::{Error, ErrorKind, Result};
 
 const USER_AGENT: &str = concat!("coracle/", env!("CARGO_PKG_VERSION"));
 
+/// Why a transfer stopped.
+pub(super) enum Broken {
+    /// Another request may go on from here.
+    Mendable(String),
+    /// No other try will help.
+    Final(Error),
+}
+
+impl From<Error> for Broken {
+    fn from(e: Error) -> Self {
+        Self::Final(e)
+    }
+}
+
 /// Reads a whole body of at most `limit` bytes.
 pub async fn bounded_body(mut answer: Response, limit: usize) -> Result<Vec<u8>> {
     let url = answer.url().clone();

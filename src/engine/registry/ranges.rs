@@ -15,7 +15,7 @@ use reqwest::{Response, StatusCode};
 
 use super::client::Repository;
 use super::host::Request;
-use super::http::root_cause;
+use super::http::{Broken, root_cause};
 use crate::engine::{Digest, Error, ErrorKind, Result};
 
 /// Ranges in one request: the header must not get too long for servers.
@@ -61,17 +61,6 @@ impl Repository {
             failures: 0,
             received: 0,
         }
-    }
-}
-
-enum Broken {
-    Mendable(String),
-    Final(Error),
-}
-
-impl From<Error> for Broken {
-    fn from(e: Error) -> Self {
-        Self::Final(e)
     }
 }
 

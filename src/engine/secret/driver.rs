@@ -7,9 +7,9 @@ use super::{LARGEST, Secret};
 use crate::engine::config::Config;
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::process;
-use crate::engine::host::spawn::Spawn;
+use crate::engine::host::spawn::{Spawn, scratch};
 use crate::engine::{Error, ErrorKind, Result};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -84,7 +84,7 @@ fn shell(config: &Config, secret: &Secret, verb: &str, input: &[u8]) -> Result<V
 }
 
 fn run(config: &Config, spawn: Spawn<'_>, input: &[u8], what: &str) -> Result<Vec<u8>> {
-    let [mut stdin, mut stdout, mut stderr] = [memory()?, memory()?, memory()?];
+    let [mut stdin, mut stdout, mut stderr] = [scratch()?, scratch()?, scratch()?];
     let failed = |e| Error::os("talk to a secret driver", e);
     stdin.write_all(input).and_then(|()| stdin.rewind()).map_err(failed)?;
     let mut spawn = spawn.env("PATH", config.env.var("PATH").unwrap_or_default());
@@ -108,9 +108,4 @@ fn run(config: &Config, spawn: Spawn<'_>, input: &[u8], what: &str) -> Result<Ve
         return Err(Error::corrupt(format!("the secret driver's {what} gives more than {LARGEST} bytes")));
     }
     Ok(data)
-}
-
-fn memory() -> Result<File> {
-    let flags = rustix::fs::MemfdFlags::CLOEXEC;
-    rustix::fs::memfd_create("secret", flags).map(File::from).map_err(|e| Error::os("memfd_create", e))
 }

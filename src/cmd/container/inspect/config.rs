@@ -3,6 +3,7 @@
 use super::{Set, Texts, set};
 use crate::cmd::format::template;
 use crate::engine::Engine;
+use crate::engine::container::health;
 use crate::engine::oci::systemd_mode;
 use crate::engine::spec::{ContainerSpec, MountKind, NamespaceMode, SecretPlace, SecretUse};
 use crate::engine::state::Record;
@@ -94,8 +95,8 @@ pub(super) fn config(engine: &Engine, record: &Record, spec: &ContainerSpec) -> 
             action => action.to_owned(),
         },
         health_log_destination: "local".to_owned(),
-        healthcheck_max_log_count: small(spec.health.max_log_count, 5),
-        healthcheck_max_log_size: small(spec.health.max_log_size, 500),
+        healthcheck_max_log_count: small(spec.health.max_log_count.unwrap_or(health::LOG_COUNT)),
+        healthcheck_max_log_size: small(spec.health.max_log_size.unwrap_or(health::LOG_SIZE)),
         secrets: spec.secrets.iter().map(secret).collect(),
         create_command: spec.create_command.clone(),
         timezone: spec.timezone.clone(),
@@ -130,6 +131,6 @@ fn secret(wanted: &SecretUse) -> Secret {
     Secret { name: wanted.name.clone(), id: wanted.id.clone(), uid, gid, mode }
 }
 
-fn small(number: Option<u64>, default: u32) -> u32 {
-    number.map_or(default, |n| u32::try_from(n).unwrap_or(u32::MAX))
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
