@@ -30,8 +30,11 @@ fn main() {
     if arguments.first().is_some_and(|word| word == "--measure") {
         return measure(&arguments[1..]);
     }
-    if support::is_root() && cgroups() == "hybrid" {
-        return without_hybrid_cgroups();
+    let apart = arguments.first().is_some_and(|word| word == "--apart");
+    if apart {
+        arguments.remove(0);
+    } else if support::is_root() {
+        return as_on_a_usual_host();
     }
     let mut rounds = 15;
     if let Some(at) = arguments.iter().position(|word| word == "-n") {
@@ -48,19 +51,27 @@ fn main() {
     }
     sandboxes.push(Sandbox::user().unwrap_or_else(|missing| panic!("needs {}", missing.0)));
     for sandbox in sandboxes {
+        if apart {
+            sandbox.in_memory();
+        } else {
+            eprintln!("Not root: volatile files are not in memory, so all is slower than it would be");
+        }
         Benchmark::new(sandbox).run(&mut table);
     }
 }
 
-/// crun does not work as root where cgroup v1 and v2 are mixed: starts this program again in a mount namespace in
-/// which only v1 is to be seen.
-fn without_hybrid_cgroups() {
-    let script = "mount --make-rprivate / && umount /sys/fs/cgroup/unified && exec \"$@\"";
+/// Starts this program again in a mount namespace of its own, where tmpfs can be mounted; and as crun does not work as root
+/// where cgroup v1 and v2 are mixed, only v1 is to be seen there then.
+fn as_on_a_usual_host() {
+    let hide = if cgroups() == "hybrid" { "umount /sys/fs/cgroup/unified && " } else { "" };
+    let script = format!("mount --make-rprivate / && {hide}exec \"$@\"");
     let itself = std::env::current_exe().unwrap();
+    let arguments = std::env::args_os().skip(1);
     let error = Command::new("unshare")
-        .args(["-m", "sh", "-c", script, "sh"])
+        .args(["-m", "sh", "-c", &script, "sh"])
         .arg(itself)
-        .args(std::env::args_os().skip(1))
+        .arg("--apart")
+        .args(arguments)
         .exec();
     panic!("unshare: {error}");
 }

@@ -177,10 +177,11 @@ fn root_mount(table: &str) -> String {
     root.map(|line| line.split(" - ").last().unwrap_or_default().to_owned()).unwrap_or_default()
 }
 
-/// Mount points below the sandbox in a process's namespace, but for the store's mount of its own directory and the directory of
-/// network namespaces that podman keeps.
+/// Mount points below the sandbox in a process's namespace, but for the store's mount of its own directory, the directory of
+/// network namespaces that podman keeps, and [`Sandbox::in_memory`]'s.
 fn mounts(base: &str, process: &str) -> Vec<String> {
-    let kept = [format!("{base}/root/overlay"), format!("{base}/xdg/netns")];
+    let mut kept = vec![format!("{base}/root/overlay"), format!("{base}/xdg/netns")];
+    kept.extend(super::sandbox::VOLATILE.map(|name| format!("{base}/{name}")));
     mounts_below(base, process).into_iter().filter(|path| !kept.contains(path)).collect()
 }
 

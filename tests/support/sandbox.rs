@@ -96,6 +96,17 @@ impl Sandbox {
         sandbox
     }
 
+    /// Puts what does not outlive a boot on a tmpfs, as systemd has /run and /run/user/UID. The caller is in a mount
+    /// namespace of its own.
+    pub fn in_memory(&self) {
+        for name in VOLATILE {
+            let options = format!("mode=700,uid={},gid={}", self.uid, self.gid);
+            let flags = nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV;
+            nix::mount::mount(Some("tmpfs"), &self.path(name), Some("tmpfs"), flags, Some(options.as_str()))
+                .unwrap();
+        }
+    }
+
     /// Most tests are not about networks: their containers have none, which is quicker and leaves the host alone.
     fn containers_conf(&self) -> String {
         self.common_conf() + "[containers]\nnetns = \"none\"\n"
@@ -298,6 +309,9 @@ impl Drop for Sandbox {
         );
     }
 }
+
+/// The directories of a sandbox for what does not outlive a boot: run root, XDG_RUNTIME_DIR, podman's temporary files.
+pub const VOLATILE: [&str; 3] = ["run", "xdg", "tmp"];
 
 /// The binary once more, in a place that every user reaches, for build directories below a private home.
 fn shared_binary() -> &'static Path {
