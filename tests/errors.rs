@@ -34,6 +34,10 @@ fn the_command_line() {
         &sandbox,
         &[
             (&["rnu"], 125, &["unknown command", "run"]),
+            (&["build", "."], 125, &["unknown command", "cannot be built yet", "buildah"]),
+            (&["image", "build", "."], 125, &["unknown command", "cannot be built yet"]),
+            (&["compose", "up"], 125, &["unknown command", "not supported yet"]),
+            (&["swarm", "init"], 125, &["unknown command", "this host only"]),
             (&["container", "strat"], 125, &["unknown command", "start"]),
             (&["ps", "--al"], 125, &["unknown flag", "--al"]),
             (

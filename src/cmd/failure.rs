@@ -66,11 +66,14 @@ fn usage_error(error: &clap::Error) -> Error {
         _ => None,
     };
     let (message, suggestion) = match error.kind() {
-        ClapKind::InvalidSubcommand => (
-            format!("unknown command {:?}", text(ContextKind::InvalidSubcommand).unwrap_or_default()),
-            mistyped_command(&text(ContextKind::InvalidSubcommand).unwrap_or_default())
-                .or_else(|| text(ContextKind::SuggestedSubcommand)),
-        ),
+        ClapKind::InvalidSubcommand => {
+            let word = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let message = format!("unknown command {word:?}");
+            if let Some((reason, hint)) = super::suggest::not_here(&word) {
+                return Error::invalid(format!("{message}: {reason}")).with_hint(hint);
+            }
+            (message, mistyped_command(&word).or_else(|| text(ContextKind::SuggestedSubcommand)))
+        }
         ClapKind::UnknownArgument => {
             let word = text(ContextKind::InvalidArg).unwrap_or_default();
             let what = if word.starts_with('-') { "unknown flag" } else { "unexpected argument" };

@@ -12,6 +12,31 @@ pub fn closest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
     ranked.filter(|(count, _)| *count <= allowed).min_by_key(|(count, _)| *count).map(|(_, name)| name)
 }
 
+/// Why there is no such command, and what helps: for those of docker and podman that Coracle does not have.
+pub fn not_here(word: &str) -> Option<(&'static str, &'static str)> {
+    Some(match word {
+        "build" | "builder" | "buildx" => {
+            ("images cannot be built yet", "buildah build -t NAME . builds into the same store")
+        }
+        "compose" => {
+            ("compose files are not supported yet", "start the containers with run, on a network of theirs")
+        }
+        "pod" | "kube" | "play" | "generate" | "quadlet" => (
+            "pods are not supported yet",
+            "containers share namespaces with --network container:NAME, --ipc and --pid",
+        ),
+        "swarm" | "service" | "stack" | "node" | "config" => {
+            ("there is no swarm: Coracle works on this host only", "see --help for what there is")
+        }
+        "plugin" => ("plugins of Docker's daemon need that daemon", "see --help for what there is"),
+        "machine" | "farm" | "connection" => (
+            "Coracle works on this host only, without virtual machines",
+            "run it on the other one, for instance through ssh",
+        ),
+        _ => return None,
+    })
+}
+
 /// The commands among which the first word of `arguments` that is none of them was looked for.
 pub fn candidates<'a>(root: &'a Command, arguments: &[String]) -> Vec<&'a str> {
     let mut level = root;
@@ -67,6 +92,16 @@ mod tests {
         ] {
             assert_eq!(closest(word, names), expected, "{word}");
         }
+    }
+
+    #[test]
+    fn what_is_said_not_to_be_here_is_not() {
+        let root = crate::cmd::command();
+        for word in ["build", "buildx", "compose", "pod", "kube", "swarm", "plugin", "machine"] {
+            assert!(not_here(word).is_some(), "{word}");
+            assert!(root.find_subcommand(word).is_none(), "{word} is a command now");
+        }
+        assert_eq!(not_here("run"), None);
     }
 
     #[test]

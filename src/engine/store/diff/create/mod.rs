@@ -142,8 +142,9 @@ pub struct List {
 }
 
 impl List {
-    /// The changes, parents before what is in them.
-    pub fn into_changes(self) -> Vec<Change> {
+    /// The changes in the order of their paths: parents before what is in them.
+    pub fn into_changes(mut self) -> Vec<Change> {
+        self.changes.sort_by(|one, other| one.path.cmp(&other.path));
         self.changes
     }
 
