@@ -1,7 +1,7 @@
 //! `cp`: docker's rules for what goes where, in containers that run and that do not.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use crate::support::{Entry, Sandbox, Tarball, require};
 
@@ -116,6 +116,28 @@ fn owners_modes_and_streams() {
         sandbox.coracle(["cp", "c:/tmp/d", "other:/copied"]).ok();
         sandbox.coracle(["start", "other"]).ok();
         sandbox.coracle(["exec", "other", "cat", "/copied/f"]).ok().stdout_is("x");
+    }
+}
+
+/// /tmp belongs to root, and its times with it.
+#[test]
+fn a_user_copies_into_a_directory_of_another_s() {
+    for sandbox in require!(Sandbox::both()) {
+        container(&sandbox, "box", &[], false);
+        let shared = tempfile::Builder::new().prefix("coracle-cp.").tempdir_in("/tmp").unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+        let copy = shared.path().join("passwd").to_str().unwrap().to_owned();
+        for _ in 0..2 {
+            sandbox.coracle(["cp", "box:/etc/passwd", &copy]).ok();
+            assert_eq!(fs::metadata(&copy).unwrap().uid(), sandbox.uid());
+        }
+        sandbox.coracle(["cp", "box:/etc", &copy.replace("passwd", "etc")]).ok();
+        assert!(shared.path().join("etc/passwd").exists());
+        if sandbox.uid() != 0 {
+            fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+            let denied = sandbox.coracle(["cp", "box:/etc/passwd", &copy]).fails(1);
+            denied.stderr_has("passwd: permission denied");
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl<'a> Extractor<'a> {
         let metadata = Metadata::new(options);
         Self {
             options,
-            parents: Parents::new(root, metadata.root_owner()),
+            parents: Parents::new(root, metadata.root_owner(), options.merge.is_none()),
             metadata,
             root,
             root_override: None,

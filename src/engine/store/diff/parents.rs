@@ -27,6 +27,8 @@ pub struct Dir {
     fd: OwnedFd,
     times: Cell<(Timespec, Timespec)>,
     changed: Cell<bool>,
+    /// It keeps the times it had, or gets those the archive says; `false`: those at which it was changed.
+    timed: Cell<bool>,
     /// What is made in it gets its group.
     pub set_gid: bool,
 }
@@ -55,6 +57,7 @@ impl Dir {
     /// Gives it other times to have.
     pub fn set_times(&self, times: (Timespec, Timespec)) {
         self.times.set(times);
+        self.timed.set(true);
         self.changed();
     }
 
@@ -64,7 +67,7 @@ impl Dir {
     }
 
     fn restore(&self) -> Result<()> {
-        if !self.changed.replace(false) {
+        if !self.changed.replace(false) || !self.timed.get() {
             return Ok(());
         }
         let (last_access, last_modification) = self.times.get();
@@ -82,14 +85,17 @@ pub struct Parents<'a> {
     aliased: bool,
     /// Owner of directories the archive has entries in but does not name.
     owner: Option<(u32, u32)>,
+    /// Directories that were there keep their times.
+    keep_times: bool,
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
 impl<'a> Parents<'a> {
-    /// Nothing open yet. Missing directories are made 0755 and, when it is not us, owned by `owner`.
-    pub fn new(root: BorrowedFd<'a>, owner: Option<(u32, u32)>) -> Self {
-        Self { root, open: Vec::new(), aliased: false, owner }
+    /// Nothing open yet. Missing directories are made 0755 and, when it is not us, owned by `owner`. Whoever unpacks
+    /// among files that are not his may change directories whose times he cannot set: then not to `keep_times`.
+    pub fn new(root: BorrowedFd<'a>, owner: Option<(u32, u32)>, keep_times: bool) -> Self {
+        Self { root, open: Vec::new(), aliased: false, owner, keep_times }
     }
 
     /// The directory at the cleaned path `path`, made with its own parents where it is missing. Symbolic links on
@@ -121,7 +127,9 @@ impl<'a> Parents<'a> {
         };
         let stat = rustix::fs::fstat(&fd).map_err(|e| Error::io("stat", os, e))?;
         let times = (time(stat.st_atime, stat.st_atime_nsec), time(stat.st_mtime, stat.st_mtime_nsec));
-        self.insert(path, fd, times, Mode::from_raw_mode(stat.st_mode).contains(Mode::SGID))
+        let dir = self.insert(path, fd, times, Mode::from_raw_mode(stat.st_mode).contains(Mode::SGID))?;
+        dir.timed.set(self.keep_times);
+        Ok(dir)
     }
 
     /// Adds a directory that was just made, with the times it is to have.
@@ -143,6 +151,7 @@ impl<'a> Parents<'a> {
             fd,
             times: Cell::new(times),
             changed: Cell::new(false),
+            timed: Cell::new(true),
             set_gid,
         });
         self.open.push(Rc::clone(&dir));
