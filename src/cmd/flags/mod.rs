@@ -12,6 +12,7 @@ pub mod health;
 pub mod image;
 pub mod labels;
 pub mod lifetime;
+pub mod listing;
 pub mod logging;
 pub mod mounts;
 pub mod namespaces;
@@ -31,6 +32,7 @@ pub use exec::ExecFlags;
 pub use filter::FilterArgs;
 pub use health::HealthArgs;
 pub use lifetime::restart;
+pub use listing::ListingArgs;
 pub use resources::ResourceArgs;
 
 use crate::engine::config::Environment;

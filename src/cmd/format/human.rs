@@ -2,6 +2,7 @@
 
 use super::template::go_string;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 /// Decimal units with three significant digits: `74.8MB`.
 pub fn size(bytes: u64) -> String {
@@ -83,6 +84,11 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
 /// `2006-01-02 15:04:05.999999999 +0000 UTC`.
 pub fn timestamp(time: Timestamp) -> String {
     go_string(&time)
+}
+
+/// `a=b,c=d`, as docker's listings have labels and options.
+pub fn pairs(map: &BTreeMap<String, String>) -> String {
+    map.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
 /// The first twelve characters of an ID.

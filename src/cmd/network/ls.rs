@@ -1,7 +1,8 @@
 //! `coracle network ls`, `network list`.
 
+use crate::cmd::flags::ListingArgs;
 use crate::cmd::format::human;
-use crate::cmd::format::listing::{Json, Listing, Plan, column};
+use crate::cmd::format::listing::{Json, Listing, column};
 use crate::cmd::format::template::{Value, rfc3339};
 use crate::cmd::network::inspect;
 use crate::cmd::{Context, Exit};
@@ -9,7 +10,7 @@ use crate::engine::Result;
 use crate::engine::container::members;
 use crate::engine::network::{Filters, Network, Networks};
 use clap::Args;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// List networks
 #[derive(Args, Clone, Debug)]
@@ -17,31 +18,17 @@ pub struct LsArgs {
     /// Show only networks that match KEY=VALUE: name, id, driver, label, label!, type, scope, dangling, until (may be repeated)
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
-    /// "table", "table TEMPLATE", "json" (an array) or a Go template; {{json .}} prints a line of JSON a network
-    #[arg(long, value_name = "FORMAT")]
-    format: Option<String>,
     /// Do not shorten IDs
     #[arg(long)]
     no_trunc: bool,
-    /// Do not print the headings
-    #[arg(short = 'n', long)]
-    noheading: bool,
-    /// Print IDs only
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 /// Lists.
 pub fn run(cx: &Context, args: LsArgs) -> Result<Exit> {
     let filters = Filters::parse(&args.filter)?;
-    let plan = match args.quiet && args.format.is_none() {
-        true => Plan::new(None, "{{.ID}}", false)?,
-        false => Plan::new(
-            args.format.as_deref(),
-            r"{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
-            !args.noheading,
-        )?,
-    };
+    let plan = args.listing.plan(r"{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", "{{.ID}}")?;
     let engine = cx.engine()?;
     let networks = Networks::open(&engine.config);
     let used: BTreeSet<String> = match filters.needs_users() {
@@ -69,10 +56,6 @@ impl Row {
     }
 }
 
-fn labels(labels: &BTreeMap<String, String>) -> Value {
-    labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",").into()
-}
-
 /// docker's fields, whose truth values are text, then podman's under the names they have in templates, then under those in JSON.
 const LISTING: Listing<Row> = Listing {
     name: "network",
@@ -84,7 +67,7 @@ const LISTING: Listing<Row> = Listing {
         column("IPv4", "IPV4", |r| inspect::has(&r.network, false).to_string().into(), Json::Same),
         column("IPv6", "IPV6", |r| inspect::has(&r.network, true).to_string().into(), Json::Same),
         column("Internal", "INTERNAL", |r| r.network.internal.to_string().into(), Json::Same),
-        column("Labels", "LABELS", |r| labels(&r.network.labels), Json::Same),
+        column("Labels", "LABELS", |r| human::pairs(&r.network.labels).into(), Json::Same),
         column("CreatedAt", "CREATED AT", |r| human::timestamp(r.network.created).into(), Json::Same),
         column("Created", "CREATED", |r| Value::Time(r.network.created), Json::Skip),
         column(

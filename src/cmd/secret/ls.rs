@@ -1,7 +1,8 @@
 //! `coracle secret ls`, `secret list`.
 
+use crate::cmd::flags::ListingArgs;
 use crate::cmd::format::human;
-use crate::cmd::format::listing::{Json, Listing, Plan, column};
+use crate::cmd::format::listing::{Json, Listing, column};
 use crate::cmd::format::template::Value;
 use crate::cmd::{Context, Exit};
 use crate::engine::secret::{Secret, Secrets};
@@ -15,27 +16,14 @@ pub struct LsArgs {
     /// Show only secrets that match KEY=VALUE: name, id (may be repeated)
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
-    /// "table", "table TEMPLATE", "json" (an array) or a Go template; {{json .}} prints a line of JSON a secret
-    #[arg(long, value_name = "FORMAT")]
-    format: Option<String>,
-    /// Do not print the headings
-    #[arg(short = 'n', long)]
-    noheading: bool,
-    /// Print IDs only
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 /// Lists.
 pub fn run(cx: &Context, args: LsArgs) -> Result<Exit> {
-    let plan = match args.quiet && args.format.is_none() {
-        true => Plan::new(None, "{{.ID}}", false)?,
-        false => Plan::new(
-            args.format.as_deref(),
-            r"{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.CreatedAt}}\t{{.UpdatedAt}}",
-            !args.noheading,
-        )?,
-    };
+    let plan =
+        args.listing.plan(r"{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.CreatedAt}}\t{{.UpdatedAt}}", "{{.ID}}")?;
     let filters: Vec<(&str, &str)> = args.filter.iter().map(|word| filter(word)).collect::<Result<_>>()?;
     let wanted = |secret: &Secret| {
         ["name", "id"].iter().all(|key| {
@@ -69,7 +57,7 @@ struct Row {
 
 impl Row {
     fn ago(&self, then: Timestamp) -> Value {
-        format!("{} ago", human::duration(self.now.as_second() - then.as_second())).into()
+        human::ago(then, self.now).into()
     }
 }
 

@@ -6,7 +6,6 @@ use crate::cmd::{Context, Exit};
 use crate::engine::volume::{LOCAL, Volume, Volumes};
 use crate::engine::{Engine, ErrorKind, Result};
 use clap::Args;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Show everything about volumes
@@ -70,9 +69,4 @@ fn value(volumes: &Volumes, volume: &Volume) -> Inspected {
 fn owner(path: &std::path::Path) -> (u32, u32) {
     use std::os::unix::fs::MetadataExt;
     std::fs::symlink_metadata(path).map_or((0, 0), |m| (m.uid(), m.gid()))
-}
-
-/// `a=b,c=d`, as docker's listings have it.
-pub(super) fn joined(map: &BTreeMap<String, String>) -> Value {
-    map.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",").into()
 }

@@ -1,7 +1,8 @@
 //! `coracle volume ls`, `volume list`.
 
-use super::inspect;
-use crate::cmd::format::listing::{Json, Listing, Plan, column};
+use crate::cmd::flags::ListingArgs;
+use crate::cmd::format::human;
+use crate::cmd::format::listing::{Json, Listing, column};
 use crate::cmd::format::template::{Value, rfc3339};
 use crate::cmd::{Context, Exit};
 use crate::engine::container::volume_users;
@@ -20,15 +21,8 @@ pub struct LsArgs {
     /// Show only volumes that match KEY=VALUE: name, driver, label, label!, opt, scope, dangling, anonymous, since, until (may be repeated)
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
-    /// "table", "table TEMPLATE", "json" (an array) or a Go template; {{json .}} prints a line of JSON a volume
-    #[arg(long, value_name = "FORMAT")]
-    format: Option<String>,
-    /// Do not print the headings
-    #[arg(short = 'n', long)]
-    noheading: bool,
-    /// Print names only
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 /// Lists.
@@ -38,10 +32,7 @@ pub fn run(cx: &Context, args: LsArgs) -> Result<Exit> {
             "--cluster is for volumes of a swarm's cluster, which there is none of",
         ));
     }
-    let plan = match args.quiet && args.format.is_none() {
-        true => Plan::new(None, "{{.Name}}", false)?,
-        false => Plan::new(args.format.as_deref(), r"{{.Driver}}\t{{.Name}}", !args.noheading)?,
-    };
+    let plan = args.listing.plan(r"{{.Driver}}\t{{.Name}}", "{{.Name}}")?;
     let engine = cx.engine()?;
     let volumes = Volumes::open(&engine.config);
     let filters = Filters::parse(&args.filter, |name| Ok(volumes.get(name)?.created))?;
@@ -74,7 +65,7 @@ const LISTING: Listing<Row> = Listing {
         column(
             "Labels",
             "LABELS",
-            |r| inspect::joined(&r.volume.labels),
+            |r| human::pairs(&r.volume.labels).into(),
             Json::As(|r| Value::string_map(&r.volume.labels)),
         ),
         column("Links", "LINKS", |_| "N/A".into(), Json::Skip),

@@ -28,7 +28,7 @@ fn image_id(row: &Row) -> Value {
 }
 
 fn labels(row: &Row) -> String {
-    row.labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+    human::pairs(&row.labels)
 }
 
 fn namespaces(row: &Row) -> Value {
