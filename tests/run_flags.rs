@@ -1,5 +1,7 @@
 //! Flags of run as a process inside sees them, for root and for an ordinary user.
 
+use std::time::Duration;
+
 use crate::support::{Missing, Sandbox, require};
 
 fn both() -> Result<Vec<Sandbox>, Missing> {
@@ -231,4 +233,83 @@ fn what_waits_for_its_machinery_is_refused() {
         assert!(refused(&s, flags).contains("not supported yet"), "{flags}");
     }
     s.coracle(["run", "--rm", "--hostnam", "x", "lab/busybox"]).fails(125).stderr_has("--hostname");
+}
+
+#[test]
+fn podmans_global_flags_stand_anywhere_and_output_goes_where_it_is_told() {
+    for s in &require!(both()) {
+        let debug = s.coracle(["run", "--rm", "--log-level=debug", "lab/busybox", "echo", "x"]).ok();
+        debug.stdout_is("x").stderr_has("DEBUG");
+        s.coracle(["ps", "--log-level", "nonsense"]).fails(125).stderr_has("--log-level");
+        let file = s.path("work/out");
+        let out = file.to_str().unwrap();
+        s.coracle(["--out", out, "run", "--rm", "lab/busybox", "echo", "kept"]).ok().stdout_is("");
+        assert_eq!(s.read("work/out"), "kept\n");
+        s.coracle(["run", "-d", "--out", out, "--name", "told", "lab/busybox", "sleep", "100"])
+            .ok()
+            .stdout_is("");
+        let id = s.coracle(["inspect", "--format", "{{.Id}}", "told"]).ok().text().to_owned();
+        assert_eq!(s.read("work/out").trim(), id);
+        s.coracle(["--noout", "ps", "-a"]).ok().stdout_is("");
+        s.coracle(["--remote=false"]).fails(125).stderr_has("a command is missing");
+        s.coracle(["rm", "-f", "-t0", "told"]).ok();
+    }
+}
+
+#[test]
+fn who_sees_no_output_is_told_the_id() {
+    for s in &require!(both()) {
+        let run = s.coracle(["run", "-i", "-a", "stdin", "--name", "eats", "lab/busybox", "cat"]);
+        let id = run.stdin("food").ok().text().trim().to_owned();
+        s.coracle(["inspect", "--format", "{{.Id}}", "eats"]).ok().stdout_is(&id);
+        s.coracle(["logs", "eats"]).ok().stdout_is("food");
+        s.coracle(["rm", "eats"]).ok();
+    }
+}
+
+#[test]
+fn log_files_by_their_docker_names_and_sizes() {
+    for s in &require!(both()) {
+        let create =
+            ["create", "--name", "logs", "--log-driver", "json-file", "--log-opt", "max-size=9.091m"];
+        s.coracle(create).args(["lab/busybox", "echo", "x"]).ok();
+        s.coracle(["start", "-a", "logs"]).ok();
+        s.coracle(["logs", "logs"]).ok().stdout_is("x");
+        let format = "{{.HostConfig.LogConfig.Type}} {{.HostConfig.LogConfig.Size}}";
+        s.coracle(["inspect", "--format", format, "logs"]).ok().stdout_is("json-file 9.091MB");
+        for filter in ["name=^/logs$", "id=^[0-9a-f]{64}$"] {
+            s.coracle(["ps", "-a", "--filter", filter, "--format", "{{.Names}}"]).ok().stdout_is("logs");
+        }
+        s.coracle(["start", "--filter", "restart-policy=always", "logs"]).ok().stdout_is("");
+        s.coracle(["start", "--filter", "restart-policy=never"]).fails(1).stderr_has("a policy is one of");
+        let shown = s.coracle(["ps", "-a", "--format", "--{{.Names}}"]).ok();
+        shown.stdout_is("--logs");
+        s.coracle(["rm", "logs"]).ok();
+    }
+}
+
+#[test]
+fn nothing_is_made_in_a_directory_of_the_users() {
+    for s in &require!(both()) {
+        let run_dir = s.mkdir("work/mine");
+        assert_eq!(run(s, &format!("-v {}:/run", run_dir.display()), "ls -A /run"), "");
+        assert_eq!(std::fs::read_dir(&run_dir).unwrap().count(), 0);
+        assert_eq!(run(s, "--tmpfs /run", "ls -A /run"), ".containerenv");
+        let none = "touch /tmp/a /dev/b /dev/shm/c /run/d 2>/dev/null; ls /tmp/a /dev/b /dev/shm/c /run/d 2>/dev/null";
+        assert_eq!(run(s, "--read-only --read-only-tmpfs=false", &format!("{none}; true")), "");
+    }
+}
+
+/// A shell without job control starts what is to go on in the background with SIGINT ignored.
+#[test]
+fn signals_reach_a_container_whose_command_ignored_them() {
+    for s in &require!(both()) {
+        let trap = "trap 'echo bye; exit 0' INT; echo ready; while :; do sleep 0.1; done";
+        let run = s.coracle(["run", "-i", "--name", "deaf", "lab/busybox", "sh", "-c", trap]);
+        let mut run = run.wrapped(["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]).stdin_open().spawn();
+        run.until("ready", Duration::from_secs(30));
+        run.signal(rustix::process::Signal::INT);
+        run.wait().code(0).stdout_has("bye");
+        s.coracle(["rm", "-f", "deaf"]).ok();
+    }
 }

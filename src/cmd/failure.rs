@@ -74,6 +74,13 @@ fn usage_error(error: &clap::Error) -> Error {
             }
             (message, mistyped_command(&word).or_else(|| text(ContextKind::SuggestedSubcommand)))
         }
+        ClapKind::MissingSubcommand => {
+            let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+            return Error::invalid("a command is missing").with_hint(format!(
+                "{}; see --help for all commands",
+                usage.trim().trim_start_matches("Usage: ")
+            ));
+        }
         ClapKind::UnknownArgument => {
             let word = text(ContextKind::InvalidArg).unwrap_or_default();
             let what = if word.starts_with('-') { "unknown flag" } else { "unexpected argument" };

@@ -1,8 +1,11 @@
 //! The flags before the command: where the store is, which programs are used, how much is logged.
 
+use super::later::is_named;
 use crate::engine::config::Overrides;
 use crate::engine::{Error, Result};
-use clap::{ArgAction, Args};
+use clap::{Arg, ArgAction, Args, Command};
+use std::ffi::OsString;
+use std::fs::File;
 use std::path::PathBuf;
 
 /// Flags that docker and podman have before the command.
@@ -12,6 +15,9 @@ pub struct Globals {
     /// Cgroup manager: cgroupfs or systemd
     #[arg(long, value_name = "MANAGER", value_parser = ["cgroupfs", "systemd", "disabled"], overrides_with = "cgroup_manager")]
     pub cgroup_manager: Option<String>,
+    /// Podman's database; there is none (accepted and ignored)
+    #[arg(long, value_name = "BACKEND", value_parser = ["sqlite", "boltdb"], overrides_with = "db_backend", hide = true)]
+    pub db_backend: Option<String>,
     /// Directory with docker's client configuration (config.json)
     #[arg(long, value_name = "DIR", overrides_with = "config")]
     pub config: Option<PathBuf>,
@@ -57,6 +63,9 @@ pub struct Globals {
     /// Directory with network definitions
     #[arg(long, value_name = "DIR", overrides_with = "network_config_dir")]
     pub network_config_dir: Option<PathBuf>,
+    /// Send standard output to nowhere
+    #[arg(long, overrides_with = "noout", hide = true)]
+    pub noout: bool,
     /// Send standard output to a file
     #[arg(long, value_name = "FILE", overrides_with = "out")]
     pub out: Option<PathBuf>,
@@ -113,7 +122,62 @@ pub struct Globals {
     pub volumepath: Option<PathBuf>,
 }
 
+/// Podman's flags before the command that it takes behind the command's name as well (cmd/podman/root.go:
+/// `PersistentFlags`), but for --runtime, which is run's own in docker.
+const ANYWHERE: &[&str] = &[
+    "cgroup_manager",
+    "conmon",
+    "db_backend",
+    "events_backend",
+    "hooks_dir",
+    "imagestore",
+    "log_level",
+    "module",
+    "network_cmd_path",
+    "network_config_dir",
+    "noout",
+    "out",
+    "root",
+    "runroot",
+    "runtime_flag",
+    "storage_driver",
+    "storage_opt",
+    "syslog",
+    "tmpdir",
+    "transient_store",
+    "volumepath",
+];
+
+/// `command`, whose flags podman takes anywhere are taken by those subcommands, too, that `words` name.
+pub fn anywhere(command: Command, words: &[OsString]) -> Command {
+    let flags: Vec<Arg> =
+        command.get_arguments().filter(|arg| ANYWHERE.contains(&arg.get_id().as_str())).cloned().collect();
+    let inner: Vec<Arg> = flags.iter().map(|arg| arg.clone().short(None).hide(true).global(true)).collect();
+    command
+        .mut_args(|arg| if ANYWHERE.contains(&arg.get_id().as_str()) { arg.global(true) } else { arg })
+        .mut_subcommands(|sub| if is_named(&sub, words) { with(sub, &inner, words) } else { sub })
+}
+
+fn with(command: Command, flags: &[Arg], words: &[OsString]) -> Command {
+    let own = |flag: &&Arg| command.get_arguments().any(|arg| arg.get_long() == flag.get_long());
+    let missing: Vec<Arg> = flags.iter().filter(|flag| !own(flag)).cloned().collect();
+    command
+        .args(missing)
+        .mut_subcommands(|sub| if is_named(&sub, words) { with(sub, flags, words) } else { sub })
+}
+
 impl Globals {
+    /// Does what --out and --noout say, for all that is printed from here on.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn redirect(&self) -> Result<()> {
+        let null = PathBuf::from("/dev/null");
+        let Some(path) = self.out.as_ref().or(self.noout.then_some(&null)) else { return Ok(()) };
+        let file = File::create(path).map_err(|e| Error::io("create", path, e))?;
+        rustix::stdio::dup2_stdout(&file).map_err(|e| Error::io("write standard output to", path, e))
+    }
+
     /// Refuses what only a client of a remote engine could do.
     ///
     /// Fails with [`crate::engine::ErrorKind::Unsupported`] if a flag names something that is not on this host.

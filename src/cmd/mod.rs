@@ -234,7 +234,7 @@ pub fn command() -> clap::Command {
 
 /// As much of it as it takes to parse `words`.
 fn command_for(words: &[OsString]) -> clap::Command {
-    switches::with_values_for(later::named(Cli::command(), words), words)
+    switches::with_values_for(globals::anywhere(later::named(Cli::command(), words), words), words)
 }
 
 /// Runs one command line and returns its exit code.
@@ -253,7 +253,8 @@ pub fn main() -> ExitCode {
     let before_start = cli.command.starts_containers();
     let argv = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let cx = Context::new(cli.globals, argv);
-    match cx.globals.check_local().and_then(|()| cli.command.run(&cx)) {
+    let ready = cx.globals.check_local().and_then(|()| cx.globals.redirect());
+    match ready.and_then(|()| cli.command.run(&cx)) {
         Ok(Exit(code)) => ExitCode::from(code),
         Err(error) => {
             failure::print(&error);
@@ -276,11 +277,33 @@ fn with_plain_help(error: clap::Error) -> clap::Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_definitions_are_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn podmans_flags_may_stand_behind_every_command() {
+        fn names(command: &clap::Command, found: &mut Vec<OsString>) {
+            for sub in command.get_subcommands() {
+                found.push(sub.get_name().into());
+                names(sub, found);
+            }
+        }
+        let mut words = Vec::new();
+        names(&command(), &mut words);
+        command_for(&words).debug_assert();
+        let parsed = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            Cli::from_arg_matches(&command_for(&words).get_matches_from(words)).unwrap().globals
+        };
+        assert_eq!(parsed("coracle container ps --log-level debug -l").log_level.as_deref(), Some("debug"));
+        assert_eq!(parsed("coracle -l error ps --root /x").level(), Some("error"));
+        assert_eq!(parsed("coracle --root /x ps --root /y").root, Some("/y".into()));
+        assert!(parsed("coracle run -d --syslog busybox --root").syslog);
     }
 }

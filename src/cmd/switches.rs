@@ -28,6 +28,8 @@ fn with_value(arg: Arg) -> Arg {
             .default_missing_value("true")
             .default_value("false")
             .value_parser(boolean),
+        // Go's flag packages take whatever word comes next.
+        action if action.takes_values() && !arg.is_positional() => arg.allow_hyphen_values(true),
         _ => arg,
     }
 }

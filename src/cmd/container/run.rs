@@ -55,6 +55,10 @@ pub fn run(cx: &Context, args: RunArgs) -> Result<Exit> {
             signals: args.run.attach.sig_proxy.unwrap_or(true),
             detach_keys: args.run.attach.detach_keys.clone(),
         };
+        // docker-run(1), "Attach to STDIN/STDOUT/STDERR": who sees no output is told which container it is.
+        if !attach.stdout && !attach.stderr {
+            cx.println(&id)?;
+        }
         start_attached(cx, &id, &attach, options)
     };
     if result.is_err() && remove_failed {

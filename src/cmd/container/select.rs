@@ -2,7 +2,7 @@
 
 use crate::cmd::{Context, Exit};
 use crate::engine::container::{self, Filters};
-use crate::engine::state::{Record, Status};
+use crate::engine::state::Status;
 use crate::engine::{Engine, Error, ErrorKind, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub struct Selection<'a> {
     pub args: &'a SelectArgs,
     /// `--all`.
     pub all: bool,
-    /// `--filter`.
+    /// `--filter`; of containers that are named, too.
     pub filters: &'a [String],
     /// Of all or the filtered ones, those in such a state.
     pub states: fn(Status) -> bool,
@@ -47,13 +47,17 @@ impl Selection<'_> {
             let record = container::latest(engine)?;
             chosen.push((record.id.clone(), record.id));
         }
-        if self.all || !self.filters.is_empty() {
-            if self.all && !args.containers.is_empty() {
-                return Err(Error::invalid("no containers may be named together with --all"));
-            }
-            let wanted = |record: &Record| (self.states)(record.state.status);
-            let records = container::list(engine, &Filters::parse(self.filters)?)?;
-            chosen.extend(records.into_iter().filter(wanted).map(|r| (r.id.clone(), r.id)));
+        if self.all && !args.containers.is_empty() {
+            return Err(Error::invalid("no containers may be named together with --all"));
+        }
+        let named = !args.containers.is_empty() || !args.cidfile.is_empty();
+        let matching = match self.all || !self.filters.is_empty() {
+            true => Some(container::list(engine, &Filters::parse(self.filters)?)?),
+            false => None,
+        };
+        if let Some(records) = matching.as_ref().filter(|_| !named) {
+            let wanted = records.iter().filter(|record| (self.states)(record.state.status));
+            chosen.extend(wanted.map(|record| (record.id.clone(), record.id.clone())));
         } else if args.containers.is_empty() && args.cidfile.is_empty() && !args.latest {
             return Err(Error::invalid("you must provide at least one name or id"));
         }
@@ -67,6 +71,7 @@ impl Selection<'_> {
         }
         for word in words {
             match container::resolve(engine, &word) {
+                Ok(id) if matching.as_ref().is_some_and(|list| list.iter().all(|r| r.id != id)) => {}
                 Ok(id) => chosen.push((word, id)),
                 Err(e) if e.kind() == ErrorKind::NotFound && self.ignore => {}
                 Err(e) => {

@@ -1,6 +1,6 @@
 //! Where the container's output goes.
 
-use super::values::{key_value, size};
+use super::values::{decimal_size, key_value};
 use crate::engine::spec::ContainerSpec;
 use crate::engine::{Error, Result};
 use clap::Args;
@@ -22,8 +22,10 @@ impl LogArgs {
         let log = &mut spec.log;
         log.driver = match self.log_driver.as_deref() {
             None | Some("") => String::new(),
-            Some("k8s-file" | "json-file" | "local") => "k8s-file".to_owned(),
-            Some(known @ ("journald" | "none" | "passthrough" | "passthrough-tty")) => known.to_owned(),
+            Some(
+                known @ ("k8s-file" | "json-file" | "local" | "journald" | "none" | "passthrough"
+                | "passthrough-tty"),
+            ) => known.to_owned(),
             Some(
                 other @ ("syslog" | "gelf" | "fluentd" | "awslogs" | "splunk" | "gcplogs" | "etwlogs"
                 | "logentries"),
@@ -43,7 +45,7 @@ impl LogArgs {
             match name.as_str() {
                 "path" => log.path = Some(value),
                 "max-size" if value == "-1" => log.max_size = None,
-                "max-size" => log.max_size = Some(size("--log-opt max-size", &value)?),
+                "max-size" => log.max_size = Some(decimal_size("--log-opt max-size", &value)?),
                 "tag" => log.tag = value,
                 _ => {
                     log.options.insert(name, value);

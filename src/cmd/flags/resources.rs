@@ -21,7 +21,7 @@ pub struct ResourceArgs {
     /// Willingness to swap, 0 to 100; -1: the host's
     #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     pub memory_swappiness: Option<i64>,
-    /// Kernel memory limit (deprecated, recorded only)
+    /// Kernel memory limit (kernels have none any more: without effect)
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub kernel_memory: Option<String>,
     /// Number of CPUs, with fractions
@@ -179,7 +179,10 @@ impl ResourceArgs {
             resources.memory_reservation = limit("--memory-reservation", text)?;
         }
         if let Some(text) = &self.kernel_memory {
-            resources.kernel_memory = limit("--kernel-memory", text)?;
+            limit("--kernel-memory", text)?;
+            tracing::warn!(
+                "--kernel-memory has no effect: kernels do not limit their own memory apart any more"
+            );
         }
         match self.memory_swap.as_deref() {
             Some("-1") => resources.memory_swap = Some(-1),

@@ -175,7 +175,7 @@ fn a_long_line() {
     assert_eq!(got.namespaces.pid, NamespaceMode::Host);
     assert_eq!(got.resources.nano_cpus, Some(1_500_000_000));
     assert_eq!(got.resources.cpu_shares, Some(512));
-    assert_eq!((got.log.driver.as_str(), got.log.max_size), ("k8s-file", Some(1 << 20)));
+    assert_eq!((got.log.driver.as_str(), got.log.max_size), ("json-file", Some(1_000_000)));
     assert_eq!((got.stop_signal.as_str(), got.stop_timeout), ("SIGINT", Some(3)));
     assert_eq!(got.exposed_ports, ["80/tcp", "81/tcp"]);
     assert_eq!(got.process.groups, ["audio", "video"]);

@@ -81,6 +81,11 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
     format!("{} ago", duration(now.as_second() - then.as_second()))
 }
 
+/// A time without what is less than a second: where docker has only seconds.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
 /// `2006-01-02 15:04:05.999999999 +0000 UTC`.
 pub fn timestamp(time: Timestamp) -> String {
     go_string(&time)

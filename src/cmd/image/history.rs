@@ -104,7 +104,7 @@ impl Row {
     }
 
     fn created_at(&self) -> Value {
-        self.created.as_ref().map_or_else(|| "N/A".into(), |at| rfc3339(at).into())
+        self.created.as_ref().map_or_else(|| "N/A".into(), |at| rfc3339(&human::whole_seconds(*at)).into())
     }
 
     fn created_since(&self) -> Value {

@@ -302,10 +302,6 @@ fn labels(row: &Row) -> &BTreeMap<String, String> {
     &row.common.config.config.labels
 }
 
-fn labels_text(row: &Row) -> Value {
-    labels(row).iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",").into()
-}
-
 /// podman's fields in podman's order, then docker's own.
 const LISTING: Listing<Row> = Listing {
     name: "image",
@@ -329,7 +325,7 @@ const LISTING: Listing<Row> = Listing {
             |r| human::spaced_size(r.common.size).into(),
             Json::As(|r| r.common.size.into()),
         ),
-        column("Labels", "LABELS", labels_text, Json::As(|r| Value::string_map(labels(r)))),
+        column("Labels", "LABELS", |r| Value::string_map(labels(r)), Json::Same),
         column(
             "Containers",
             "CONTAINERS",
@@ -363,14 +359,14 @@ const LISTING: Listing<Row> = Listing {
         column(
             "CreatedAt",
             "CREATED AT",
-            |r| human::timestamp(r.common.image.created).into(),
+            |r| human::timestamp(human::whole_seconds(r.common.image.created)).into(),
             Json::As(|r| rfc3339(&r.common.image.created).into()),
         ),
         column("CreatedSince", "CREATED", |r| r.created().into(), Json::Same),
         column(
             "CreatedTime",
             "CREATED TIME",
-            |r| human::timestamp(r.common.image.created).into(),
+            |r| human::timestamp(human::whole_seconds(r.common.image.created)).into(),
             Json::Skip,
         ),
         column("Repository", "REPOSITORY", |r| r.repository.as_str().into(), Json::Same),

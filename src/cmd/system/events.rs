@@ -94,7 +94,8 @@ impl Filters {
             let (key, value) = word.split_once('=').ok_or_else(|| {
                 Error::invalid(format!("invalid filter {word:?}")).with_hint("filters are KEY=VALUE")
             })?;
-            let key = key.to_ascii_lowercase();
+            // podman's other word for it.
+            let key = key.to_ascii_lowercase().replace("status", "event");
             if !KEYS.contains(&key.as_str()) {
                 return Err(Error::invalid(format!("invalid filter {key:?}"))
                     .with_hint(format!("one of {}", KEYS.join(", "))));

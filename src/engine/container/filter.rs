@@ -58,6 +58,9 @@ impl Filters {
                 "status" if !STATUSES.contains(&value) => {
                     return Err(invalid().with_hint(format!("a status is one of {}", STATUSES.join(", "))));
                 }
+                "restart-policy" if !POLICIES.contains(&value) => {
+                    return Err(invalid().with_hint(format!("a policy is one of {}", POLICIES.join(", "))));
+                }
                 "exited" => drop(value.parse::<i32>().map_err(|e| invalid().with_source(e))?),
                 "until" => drop(moment::until(value)?),
                 _ => {}
@@ -95,6 +98,13 @@ impl Filters {
         let names = self.values("name").iter().map(|v| {
             Regex::new(v).map_err(|e| Error::invalid(format!("invalid filter \"name={v}\"")).with_source(e))
         });
+        // The beginning of an ID; a pattern if it cannot be one (podman pkg/util, `FilterID`).
+        let ids = self.values("id").iter().map(|v| {
+            let is_start = v.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let pattern = if is_start { format!("^{}", v.to_ascii_lowercase()) } else { v.clone() };
+            Regex::new(&pattern)
+                .map_err(|e| Error::invalid(format!("invalid filter \"id={v}\"")).with_source(e))
+        });
         let mut oldest = None;
         for value in self.values("until") {
             let at = moment::until(value)?;
@@ -111,6 +121,7 @@ impl Filters {
             since: moment("since")?,
             until: oldest,
             names: names.collect::<Result<_>>()?,
+            ids: ids.collect::<Result<_>>()?,
             ancestors,
             networks: self.networks(engine),
         })
@@ -123,6 +134,8 @@ impl Filters {
         self.values("network").iter().map(name).collect()
     }
 }
+
+const POLICIES: [&str; 5] = ["no", "none", "on-failure", "always", "unless-stopped"];
 
 const STATUSES: [&str; 12] = [
     "created",
@@ -147,6 +160,7 @@ pub struct Prepared<'a> {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     names: Vec<Regex>,
+    ids: Vec<Regex>,
     ancestors: Vec<(String, Option<String>)>,
     networks: Vec<String>,
 }
@@ -165,8 +179,11 @@ impl Prepared<'_> {
     fn matches_key(&self, key: &str, values: &[String], record: &Record) -> Result<bool> {
         let (state, head) = (&record.state, &record.state.head);
         Ok(match key {
-            "id" => values.iter().any(|v| record.id.starts_with(v.as_str())),
-            "name" => self.names.iter().any(|r| r.is_match(&head.name)),
+            "id" => self.ids.iter().any(|r| r.is_match(&record.id)),
+            // Docker's names begin with a slash.
+            "name" => {
+                self.names.iter().any(|r| r.is_match(&head.name) || r.is_match(&format!("/{}", head.name)))
+            }
             "label" => values.iter().all(|v| has_label(&head.labels, v)),
             "label!" => values.iter().all(|v| !has_label(&head.labels, v)),
             "status" => values.iter().any(|v| has_status(state.status, v)),

@@ -220,7 +220,10 @@ fn shared_memory(engine: &Engine, spec: &ContainerSpec, resolved: &mut Resolved)
         }
         _ => {
             let size = spec.shm_size.unwrap_or(DEFAULT_SHM_SIZE);
-            let options = ["nosuid", "noexec", "nodev", "mode=1777"].map(str::to_owned).to_vec();
+            let mut options = ["nosuid", "noexec", "nodev", "mode=1777"].map(str::to_owned).to_vec();
+            if spec.read_only && !spec.read_only_tmpfs {
+                options.push("ro".to_owned());
+            }
             let mut mount = oci_spec::runtime::Mount::default();
             mount
                 .set_destination(PathBuf::from("/dev/shm"))

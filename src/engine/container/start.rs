@@ -276,7 +276,7 @@ fn make_run_dir(engine: &Engine, id: &str) -> Result<RunDir> {
 
 /// The log file, for drivers that have one: asked for, or beside the container's own data in the store.
 fn log_path(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<PathBuf> {
-    if !matches!(spec.log.driver.as_str(), "k8s-file" | "json-file" | "") {
+    if !spec.log.is_file() {
         return Ok(PathBuf::new());
     }
     if let Some(path) = &spec.log.path {

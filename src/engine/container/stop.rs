@@ -112,7 +112,10 @@ pub fn kill(engine: &Engine, id: &str, number: i32) -> Result<()> {
 fn send(engine: &Engine, record: &Record, number: i32) -> Result<()> {
     let runtime = runtime_of(engine, &record.state)?;
     if matches!(runtime.kind, RuntimeKind::Runsc | RuntimeKind::Other) {
-        return runtime.kill(&record.id, number, false);
+        return match runtime.kill(&record.id, number, false) {
+            Err(_) if !process::alive(record.state.pid, record.state.pid_start) => Ok(()),
+            other => other,
+        };
     }
     let Some(process) = PidFd::open(record.state.pid, record.state.pid_start)? else { return Ok(()) };
     process.signal(number).map(drop).with_context(|| format!("signal container {}", record.id))

@@ -56,7 +56,8 @@ impl Signals {
             if libc::sigaction(signal, std::ptr::null(), &raw mut before) != 0 {
                 return Err(Error::os(format!("sigaction {signal}"), std::io::Error::last_os_error()));
             }
-            if before.sa_sigaction == libc::SIG_IGN {
+            // nohup means it; a shell that starts a background job without job control only shields it from the terminal.
+            if before.sa_sigaction == libc::SIG_IGN && signal == libc::SIGHUP {
                 return Ok(());
             }
             let mut action: libc::sigaction = std::mem::zeroed();

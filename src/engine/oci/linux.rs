@@ -105,7 +105,15 @@ pub(super) fn all_devices<'a>(
 ) -> impl Iterator<Item = &'a HostDevice> {
     let from_host = if spec.security.privileged { host.devices.as_slice() } else { &[] };
     let replaced = |d: &&HostDevice| !resolved.devices.iter().any(|r| r.target == d.target);
-    from_host.iter().filter(replaced).chain(&resolved.devices)
+    // systemd would start logins on the host's consoles (podman-run(1), --privileged).
+    let console = |d: &&HostDevice| {
+        d.target
+            .strip_prefix("/dev/tty")
+            .is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let systemd = mounts::systemd_mode(spec);
+    let wanted = move |d: &&HostDevice| !(systemd && console(d));
+    from_host.iter().filter(replaced).filter(wanted).chain(&resolved.devices)
 }
 
 fn device(device: &HostDevice) -> LinuxDevice {

@@ -149,6 +149,12 @@ fn own_files(spec: &ContainerSpec, resolved: &Resolved) -> Vec<Mount> {
         ("/etc/localtime", &files.localtime),
         ("/run/.containerenv", &files.containerenv),
     ] {
+        // Nothing is made in a directory of the user's.
+        if target.starts_with("/run/")
+            && spec.mounts.iter().any(|m| m.target == "/run" && !m.kind.is_empty_at_first())
+        {
+            continue;
+        }
         if let Some(source) = source {
             let mut options = vec!["bind", "rprivate"];
             if spec.read_only {

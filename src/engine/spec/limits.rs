@@ -19,8 +19,6 @@ pub struct Resources {
     pub oom_kill_disable: bool,
     /// `--oom-score-adj`, -1000 to 1000.
     pub oom_score_adj: Option<i32>,
-    /// `--kernel-memory`, bytes; deprecated, recorded only.
-    pub kernel_memory: Option<i64>,
     /// `--cpus` in billionths of a CPU (docker's NanoCpus).
     pub nano_cpus: Option<u64>,
     /// `--cpu-shares`.

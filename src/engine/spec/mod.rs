@@ -191,7 +191,8 @@ pub struct RestartPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogSpec {
-    /// `k8s-file` (`json-file` is an alias), `journald`, `none`, `passthrough`, `passthrough-tty`; empty: the configuration's.
+    /// `k8s-file` (`json-file` and `local` are the same, inspect shows what was said), `journald`, `none`, `passthrough`,
+    /// `passthrough-tty`; empty: the configuration's.
     pub driver: String,
     /// `--log-opt path=`.
     pub path: Option<String>,
@@ -201,6 +202,13 @@ pub struct LogSpec {
     pub tag: String,
     /// Every other `--log-opt`.
     pub options: BTreeMap<String, String>,
+}
+
+impl LogSpec {
+    /// Whether the log is a file.
+    pub fn is_file(&self) -> bool {
+        matches!(self.driver.as_str(), "" | "k8s-file" | "json-file" | "local")
+    }
 }
 
 /// Entries for the container's /etc/passwd and /etc/group.

@@ -43,6 +43,13 @@ pub enum MountKind {
     Image,
 }
 
+impl MountKind {
+    /// Nobody else sees what is put there.
+    pub fn is_empty_at_first(self) -> bool {
+        matches!(self, Self::Tmpfs | Self::Ramfs | Self::Devpts)
+    }
+}
+
 /// What only volumes have: how a missing one is made, and which part of it is mounted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

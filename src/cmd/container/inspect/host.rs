@@ -2,6 +2,7 @@
 
 use super::mounts::{bind, tmpfs};
 use super::{Texts, text};
+use crate::cmd::format::human;
 use crate::engine::container::Grants;
 use crate::engine::spec::{
     BlkioDevice, ContainerSpec, IdMapping, MountKind, NamespaceMode, PortMapping, Rlimit, UserNamespace,
@@ -255,7 +256,7 @@ pub(super) fn host_config(
         device_cgroup_rules: spec.device_cgroup_rules.clone(),
         device_requests: None,
         disk_quota: 0,
-        kernel_memory: limits.kernel_memory.unwrap_or(0),
+        kernel_memory: 0,
         kernel_memory_tcp: 0,
         memory_reservation: limits.memory_reservation.unwrap_or(0),
         // Unless given, swap is as much again as memory (docker run(1)).
@@ -314,7 +315,7 @@ fn ulimit(limit: &Rlimit) -> Ulimit {
 }
 
 fn log_config(record: &Record, spec: &ContainerSpec) -> LogConfig {
-    let size = spec.log.max_size.map_or_else(|| "0B".to_owned(), crate::cmd::format::human::size);
+    let size = spec.log.max_size.map_or_else(|| "0B".to_owned(), |size| human::size_with(size, 4));
     LogConfig {
         kind: if spec.log.driver.is_empty() { "k8s-file".to_owned() } else { spec.log.driver.clone() },
         config: spec.log.options.clone(),

@@ -42,7 +42,7 @@ pub struct PsArgs {
     #[arg(long, visible_alias = "namespace")]
     ns: bool,
     /// Do not shorten IDs and commands
-    #[arg(long)]
+    #[arg(long, alias = "notruncate")]
     no_trunc: bool,
     /// Do not print the headings
     #[arg(long)]

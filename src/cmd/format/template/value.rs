@@ -193,10 +193,15 @@ impl Value {
     }
 }
 
+/// Fields of podman's whose names in Go are others than in JSON (libpod/define/info.go).
+const GO_NAMES: [(&str, &str); 2] =
+    [("CgroupsVersion", "cgroupVersion"), ("DefaultCapabilities", "capabilities")];
+
 impl Struct {
     /// A field by name. Go's field names and the JSON ones differ in case now and then (`.ID` and `Id`, `.Host` and
     /// `host`): either is found.
     pub fn get(&self, name: &str) -> Option<&Value> {
+        let name = GO_NAMES.iter().find(|(go, _)| *go == name).map_or(name, |(_, json)| json);
         let exact = self.fields.iter().find(|f| f.name == name);
         exact.or_else(|| self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name))).map(|f| &f.value)
     }
