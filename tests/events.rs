@@ -23,10 +23,19 @@ fn a_containers_life_is_told_in_order() {
         };
         let told =
             events(&["--filter", "label=a", "--format", "{{.Action}} {{.Name}} {{.ContainerExitCode}}"]);
-        let wanted = ["create c ", "start c ", "die c 3", "rename d ", "start d ", "die d 3", "destroy d "];
+        let wanted = [
+            "create c ",
+            "attach c ",
+            "start c ",
+            "die c 3",
+            "rename d ",
+            "start d ",
+            "die d 3",
+            "destroy d ",
+        ];
         assert_eq!(told.lines().iter().map(|l| l.trim_end()).collect::<Vec<_>>(), wanted.map(str::trim_end));
         let told = events(&["--filter", "container=r", "--format", "{{.Action}}"]);
-        assert_eq!(told.lines(), ["create", "start", "die", "destroy"]);
+        assert_eq!(told.lines(), ["create", "attach", "start", "die", "destroy"]);
         // podman's words find docker's.
         let told = events(&["--filter", "event=died", "--filter", "type=container", "--format", "{{.Name}}"]);
         assert_eq!(told.lines(), ["c", "d", "r"]);
@@ -158,4 +167,112 @@ fn what_happens_is_shown_as_it_happens() {
     drop(events.wait());
     let until = ["events", "--until", "1s", "--filter", "type=volume", "--format", "{{.ID}}"];
     sandbox.coracle(until).timeout(Duration::from_secs(20)).ok().stdout_has("");
+}
+
+#[test]
+fn what_only_looks_is_told_too() {
+    for sandbox in require!(Sandbox::both()) {
+        sandbox.pull(IMAGE);
+        let run = ["run", "-d", "--network=none", "--name", "c", "-v", "v:/v", IMAGE, "sleep", "1000"];
+        sandbox.coracle(run).ok();
+        sandbox.coracle(["cp", "c:/etc/passwd", "here"]).ok();
+        sandbox.coracle(["cp", "here", "c:/v/"]).ok();
+        sandbox.coracle(["export", "-o", "c.tar", "c"]).ok();
+        sandbox.coracle(["top", "c"]).ok();
+        sandbox.coracle(["save", "-q", "-o", "image.tar", IMAGE]).ok();
+        sandbox.coracle(["load", "-q", "-i", "image.tar"]).ok();
+        let target = format!("{}/lab/told-{}", sandbox.registry().address(), sandbox.uid());
+        sandbox.coracle(["push", "-q", IMAGE, &target]).ok();
+        sandbox.coracle(["stop", "-t", "0", "c"]).ok();
+        let all = ["events", "--since=1h", "--stream=false", "--format", "{{.Type}} {{.Action}}"];
+        let told = sandbox.coracle(all).ok();
+        let wanted = [
+            "image pull",
+            "volume create",
+            "container create",
+            "volume mount",
+            "container start",
+            "container archive-path",
+            "container extract-to-dir",
+            "container export",
+            "container top",
+            "image save",
+            "image load",
+            "image push",
+            "container die",
+            "volume unmount",
+            "container stop",
+        ];
+        let mut lines = told.lines();
+        // Whoever sees the end first tells it.
+        let ends = lines.split_off(lines.len() - 3);
+        assert_eq!(lines, wanted[..12], "{told}");
+        assert!(wanted[12..].iter().all(|line| ends.contains(line)), "{told}");
+        let copies = ["events", "--since=1h", "--stream=false", "--filter", "event=copy", "--format"];
+        let copies = sandbox.coracle(copies).arg("{{.Name}} {{.Attributes.path}}").ok();
+        assert_eq!(copies.lines(), ["c /etc/passwd", "c /v/"]);
+    }
+}
+
+#[test]
+fn mounts_by_hand_and_networks_are_told() {
+    let sandbox = require!(Sandbox::root());
+    sandbox.pull(IMAGE);
+    sandbox.coracle(["network", "create", "n"]).ok();
+    sandbox.coracle(["run", "-d", "--network=n", "--name", "c", IMAGE, "sleep", "1000"]).ok();
+    sandbox.coracle(["mount", "c"]).ok();
+    sandbox.coracle(["unmount", "c"]).ok();
+    sandbox.coracle(["stop", "-t", "0", "c"]).ok();
+    let told = |filter: &str| {
+        let events =
+            ["events", "--since=1h", "--stream=false", "--format", "{{.Action}}", "--filter", filter];
+        sandbox.coracle(events).ok().lines().iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(told("network=n"), ["create", "connect", "disconnect"]);
+    let container = told("container=c");
+    assert_eq!(container[..4], ["create", "start", "mount", "unmount"]);
+}
+
+/// The journal is a socket of the test's, and journalctl prints what came to it.
+#[test]
+fn the_journal_has_them_if_that_is_wanted() {
+    let sandbox = require!(Sandbox::root());
+    sandbox.mkdir("work/journal");
+    let socket = sandbox.path("work/journal/socket");
+    let journal = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    journal.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let journalctl = sandbox.write("bin/journalctl", "#!/bin/sh\necho \"$@\" >> arguments\ncat entries\n");
+    std::fs::set_permissions(&journalctl, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    sandbox.write("work/entries", "");
+    let script = "mount --make-rprivate / && mount -t tmpfs none /run && mkdir -p /run/systemd/journal && \
+                  mount --bind journal /run/systemd/journal && exec \"$@\"";
+    let there = |words: &[&str]| {
+        let path = format!("{}:{}", sandbox.path("bin").display(), crate::support::PATH);
+        let command = sandbox.coracle(["--events-backend", "journald"]).args(words.iter().copied());
+        command.wrapped(["unshare", "-m", "sh", "-c", script, "--"]).env("PATH", path)
+    };
+    there(&["volume", "create", "v"]).ok();
+    let mut entry = vec![0; 65536];
+    let length = journal.recv(&mut entry).unwrap();
+    let entry = String::from_utf8(entry[..length].to_vec()).unwrap();
+    let field = |name: &str| {
+        let line = entry.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.unwrap_or_else(|| panic!("no {name} in {entry}"))
+    };
+    assert_eq!((field("MESSAGE"), field("SYSLOG_IDENTIFIER")), ("volume create v", "coracle"));
+    assert_eq!(field("CORACLE_STORE"), sandbox.graph_root().display().to_string());
+    let shown = serde_json::json!({"__CURSOR": "x", "CORACLE_EVENT": field("CORACLE_EVENT")});
+    sandbox.write("work/entries", format!("{shown}\n"));
+    let all = ["events", "--since=1h", "--stream=false", "--format", "{{.Type}} {{.Action}} {{.Name}}"];
+    there(&all).ok().stdout_is("volume create v");
+    assert!(
+        sandbox.read("work/arguments").contains(&format!("CORACLE_STORE={}", sandbox.graph_root().display()))
+    );
+    // None are in files, and where there is no journal that is said.
+    sandbox.coracle(all).ok().stdout_is("");
+    let nowhere = sandbox.coracle(["--events-backend", "journald", "events", "--stream=false"]);
+    let nowhere =
+        nowhere.wrapped(["unshare", "-m", "sh", "-c", "mount -t tmpfs none /run && exec \"$@\"", "--"]);
+    nowhere.fails(1).stderr_has("there is none on this host");
+    sandbox.coracle(["volume", "rm", "v"]).ok();
 }

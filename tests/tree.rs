@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["error", "digest", "spec", "config", "host"]),
     ("state", &["error", "digest", "spec", "config", "host"]),
     ("registry", &["error", "digest", "spec", "config", "host"]),
-    ("events", &["error", "config"]),
+    ("events", &["error", "config", "host"]),
     ("secret", &["error", "config", "host", "events"]),
     ("volume", &["error", "moment", "spec", "config", "host", "events"]),
     ("network", &["error", "moment", "digest", "spec", "config", "host", "events"]),
@@ -52,6 +52,21 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("check", &["error", "config", "store", "state", "network", "volume", "container", "image", "Engine"]),
+    (
+        "reset",
+        &[
+            "error",
+            "store",
+            "state",
+            "network",
+            "volume",
+            "secret",
+            "container",
+            "image",
+            "artifact",
+            "Engine",
+        ],
+    ),
     // The command line's formats know nothing of what they print.
     ("cmd/format", &["error"]),
 ];

@@ -104,6 +104,7 @@ enum Command {
     Images(Later<image::images::ImagesArgs>),
     Import(Later<image::import::ImportArgs>),
     Info(Later<system::info::InfoArgs>),
+    Init(Later<container::init::InitArgs>),
     Inspect(Later<system::inspect::InspectArgs>),
     /// Work with manifest lists
     #[command(subcommand, next_display_order = None)]
@@ -186,6 +187,7 @@ impl Command {
             Self::Pause(args) => container::pause::pause(cx, args.0),
             Self::Port(args) => container::port::run(cx, args.0),
             Self::Ps(args) => container::ps::run(cx, args.0),
+            Self::Init(args) => container::init::run(cx, args.0),
             Self::Info(args) => system::info::run(cx, args.0),
             Self::Pull(args) => image::pull::run(cx, args.0),
             Self::Push(args) => image::push::run(cx, args.0),

@@ -2,7 +2,7 @@
 //!
 //! Nothing here prints, exits, or reads the environment or argv: front ends pass in a [`config::Config`] and render
 //! what comes back. Calls are synchronous and take `&self`; each is lock, read, act, write, unlock, and nothing is
-//! cached beyond its lock. Dependencies point one way: nouns (`container`, `image`, `artifact`, `account`, `check`) -> {`store`, `state`, `registry`,
+//! cached beyond its lock. Dependencies point one way: nouns (`container`, `image`, `artifact`, `account`, `check`, `reset`) -> {`store`, `state`, `registry`,
 //! `oci`, `conmon`} -> {`spec`, `config`}; `host` (system calls) is used by the effectful modules only.
 
 pub mod account;
@@ -20,6 +20,7 @@ pub mod moment;
 pub mod network;
 pub mod oci;
 pub mod registry;
+pub mod reset;
 pub mod secret;
 pub mod spec;
 pub mod state;

@@ -2,7 +2,7 @@
 
 use super::streams::{Ended, Plan, detach_keys, exit, leave_by};
 use crate::cmd::{Context, Exit, flags};
-use crate::engine::container::attach::{End, attach};
+use crate::engine::container::attach::{End, attach, tell_attached};
 use crate::engine::{Error, Result};
 use clap::Args;
 
@@ -42,6 +42,7 @@ pub fn run(cx: &Context, args: AttachArgs) -> Result<Exit> {
     let end = End::of(engine, &record)?;
     match plan.run(&mut attached)? {
         Ended::Detached => {
+            tell_attached(engine, &id, "detach");
             cx.note("read escape sequence");
             Ok(Exit::OK)
         }

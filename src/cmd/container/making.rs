@@ -1,11 +1,12 @@
 //! What run and create have in common: flags to spec, image, container, ID file.
 
+use crate::cmd::flags::image::ImageArgs;
 use crate::cmd::flags::{CreateFlags, RunFlags};
 use crate::cmd::image::progress::Pulling;
 use crate::cmd::{Context, user_files};
 use crate::engine::container::{CreateRequest, anticipate, create};
 use crate::engine::image::{PullPolicy, PullRequest, pull};
-use crate::engine::spec::ContainerSpec;
+use crate::engine::spec::{ContainerSpec, ImageSource};
 use crate::engine::{Engine, Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -35,7 +36,7 @@ pub fn make(cx: &Context, flags: &CreateFlags, mut spec: ContainerSpec, starts: 
     }
     let id_file = flags.life.cidfile.as_deref().map(IdFile::claim).transpose()?;
     if spec.image.rootfs.is_none() {
-        obtain(engine, flags, &mut spec)?;
+        spec.image = found_image(engine, &spec.image.requested, &flags.image)?;
     }
     let id = create(engine, CreateRequest { spec, replace: flags.life.replace, starts })?;
     if let Some(id_file) = id_file {
@@ -44,21 +45,27 @@ pub fn make(cx: &Context, flags: &CreateFlags, mut spec: ContainerSpec, starts: 
     Ok(id)
 }
 
-/// Finds or pulls the image and notes in the spec what it is.
-fn obtain(engine: &Engine, flags: &CreateFlags, spec: &mut ContainerSpec) -> Result<()> {
+/// Finds or pulls the image `name`.
+///
+/// # Errors
+/// As a pull.
+pub fn found_image(engine: &Engine, name: &str, flags: &ImageArgs) -> Result<ImageSource> {
     let default = engine.config.env.var("DOCKER_DEFAULT_PLATFORM");
     let request = PullRequest {
-        name: spec.image.requested.clone(),
-        policy: PullPolicy::parse(flags.image.policy())?,
-        platform: flags.image.platform.request(default)?,
-        access: flags.image.registry.access()?,
+        name: name.to_owned(),
+        policy: PullPolicy::parse(flags.policy())?,
+        platform: flags.platform.request(default)?,
+        access: flags.registry.access()?,
         ..PullRequest::default()
     };
-    let found = pull(engine, &request, &Pulling::new(flags.image.quiet))?;
-    spec.image.name = found.name.map(|name| name.to_string()).unwrap_or_default();
-    spec.image.digest = found.image.digest.as_ref().map(ToString::to_string).unwrap_or_default();
-    spec.image.id = found.image.id;
-    Ok(())
+    let found = pull(engine, &request, &Pulling::new(flags.quiet))?;
+    Ok(ImageSource {
+        requested: name.to_owned(),
+        name: found.name.map(|name| name.to_string()).unwrap_or_default(),
+        digest: found.image.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
+        id: found.image.id,
+        rootfs: None,
+    })
 }
 
 /// `--cidfile`: claimed before the container is made, removed again if that fails.

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod cleanup;
+pub mod clone;
 pub mod commit;
 pub mod cp;
 pub mod create;
@@ -11,6 +12,7 @@ pub mod exec;
 pub mod exists;
 pub mod export;
 pub mod healthcheck;
+pub mod init;
 pub mod inspect;
 pub mod kill;
 pub mod logs;
@@ -25,6 +27,7 @@ pub mod rename;
 pub mod restart;
 pub mod rm;
 pub mod run;
+pub mod runlabel;
 pub mod select;
 pub mod start;
 pub mod started;
@@ -51,12 +54,14 @@ pub enum ContainerCommand {
     Cleanup(Later<cleanup::CleanupArgs>),
     #[command(hide = true)]
     HealthMonitor(Later<healthcheck::MonitorArgs>),
+    Clone(Later<clone::CloneArgs>),
     Commit(Later<commit::CommitArgs>),
     Cp(Later<cp::CpArgs>),
     Create(Later<create::CreateArgs>),
     Diff(Later<diff::DiffArgs>),
     Exists(Later<exists::ExistsArgs>),
     Export(Later<export::ExportArgs>),
+    Init(Later<init::InitArgs>),
     Inspect(Later<inspect::ContainerInspectArgs>),
     Kill(Later<kill::KillArgs>),
     Mount(Later<mount::MountArgs>),
@@ -70,6 +75,7 @@ pub enum ContainerCommand {
     #[command(visible_alias = "remove")]
     Rm(Later<rm::RmArgs>),
     Run(Later<run::RunArgs>),
+    Runlabel(Later<runlabel::RunlabelArgs>),
     Start(Later<start::StartArgs>),
     Stats(Later<stats::StatsArgs>),
     Stop(Later<stop::StopArgs>),
@@ -90,12 +96,14 @@ impl ContainerCommand {
             Self::Logs(args) => logs::run(cx, args.0),
             Self::Cleanup(args) => cleanup::run(cx, args.0),
             Self::HealthMonitor(args) => healthcheck::monitor(cx, args.0),
+            Self::Clone(args) => clone::run(cx, args.0),
             Self::Commit(args) => commit::run(cx, args.0),
             Self::Cp(args) => cp::run(cx, args.0),
             Self::Create(args) => create::run(cx, args.0),
             Self::Diff(args) => diff::container(cx, args.0),
             Self::Export(args) => export::run(cx, args.0),
             Self::Exists(args) => exists::run(cx, args.0),
+            Self::Init(args) => init::run(cx, args.0),
             Self::Inspect(args) => inspect::run(cx, args.0),
             Self::Ls(args) => ps::run(cx, args.0),
             Self::Kill(args) => kill::run(cx, args.0),
@@ -107,6 +115,7 @@ impl ContainerCommand {
             Self::Rename(args) => rename::run(cx, args.0),
             Self::Restart(args) => restart::run(cx, args.0),
             Self::Rm(args) => rm::run(cx, args.0),
+            Self::Runlabel(args) => runlabel::run(cx, args.0),
             Self::Run(args) => run::run(cx, args.0),
             Self::Start(args) => start::run(cx, args.0),
             Self::Stats(args) => stats::run(cx, args.0),

@@ -3,7 +3,7 @@
 use super::streams::{Ended, Plan, detach_keys, exit, leave_by};
 use crate::cmd::{Context, Exit};
 use crate::engine::Result;
-use crate::engine::container::attach::{Attached, End};
+use crate::engine::container::attach::{Attached, End, tell_attached};
 use crate::engine::container::cleanup::end_of_run;
 use crate::engine::container::{StartOptions, start};
 use crate::engine::host::process::PidFd;
@@ -49,12 +49,14 @@ pub fn start_attached(cx: &Context, id: &str, attach: &Attach, options: StartOpt
             let process = PidFd::open(record.state.pid, record.state.pid_start)?;
             let attached = Attached::connect(run_dir.clone(), spec.process.terminal, process)?;
             streams = Some((plan.prepare(&attached)?, attached));
+            tell_attached(engine, id, "attach");
         }
         Ok(())
     })?;
     if let Some((prepared, mut attached)) = streams {
         match prepared.run(&mut attached)? {
             Ended::Detached => {
+                tell_attached(engine, id, "detach");
                 cx.note("read escape sequence");
                 return Ok(Exit::OK);
             }

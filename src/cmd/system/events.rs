@@ -57,7 +57,8 @@ pub fn run(cx: &Context, args: EventsArgs) -> Result<Exit> {
     };
     let plan = Plan::new(Some(format), format, false)?;
     let short = args.no_trunc == Some(false);
-    let mut follower = Events::open(&cx.engine()?.config).follow()?;
+    let config = &cx.engine()?.config;
+    let mut follower = Events::open(config).follow(config)?;
     let mut patience = Some(Duration::ZERO);
     loop {
         let mut ended = false;
@@ -146,6 +147,9 @@ fn action(word: &str) -> &str {
         "remove" => "destroy",
         "exec" => "exec_start",
         "exec_died" => "exec_die",
+        "loadfromarchive" => "load",
+        // docker's words for a copy out of and into a container.
+        "archive-path" | "extract-to-dir" => "copy",
         other => other,
     }
 }

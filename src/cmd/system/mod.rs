@@ -7,7 +7,9 @@ pub mod events;
 pub mod help;
 pub mod info;
 pub mod inspect;
+pub mod migrate;
 pub mod prune;
+pub mod reset;
 pub mod unshare;
 pub mod version;
 
@@ -25,7 +27,10 @@ pub enum SystemCommand {
     Info(Later<info::InfoArgs>),
     Df(Later<df::DfArgs>),
     Events(Later<events::EventsArgs>),
+    Migrate(Later<migrate::MigrateArgs>),
     Prune(Later<prune::PruneArgs>),
+    Renumber(Later<migrate::RenumberArgs>),
+    Reset(Later<reset::ResetArgs>),
 }
 
 impl SystemCommand {
@@ -36,7 +41,10 @@ impl SystemCommand {
             Self::Info(args) => info::run(cx, args.0),
             Self::Df(args) => df::run(cx, args.0),
             Self::Events(args) => events::run(cx, args.0),
+            Self::Migrate(args) => migrate::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),
+            Self::Renumber(args) => migrate::renumber(cx, args.0),
+            Self::Reset(args) => reset::run(cx, args.0),
         }
     }
 }

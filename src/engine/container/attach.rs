@@ -1,6 +1,7 @@
 //! Attaching: a container's streams as a value.
 
 use super::pause::after_commit;
+use super::told::tell;
 use crate::engine::conmon::{self, AttachSocket, Chunk, ExitFile, PACKET, RunDir, Stream, Waited, Waiter};
 use crate::engine::host::process::PidFd;
 use crate::engine::state::{EXIT_UNKNOWN, Record, Status};
@@ -77,7 +78,16 @@ pub fn attach(engine: &Engine, id: &str) -> Result<Attached> {
     }
     let run_dir = RunDir::new(engine.state.run_dir(id));
     let process = PidFd::open(record.state.pid, record.state.pid_start)?;
-    Attached::connect(run_dir, spec.process.terminal, process)
+    let attached = Attached::connect(run_dir, spec.process.terminal, process)?;
+    tell(engine, "attach", &record, &[]);
+    Ok(attached)
+}
+
+/// Tells that somebody has attached to the container `id` as it was started, or has left it (`detach`).
+pub fn tell_attached(engine: &Engine, id: &str, action: &str) {
+    if let Ok(record) = engine.state.load(id) {
+        tell(engine, action, &record, &[]);
+    }
 }
 
 /// docker's and podman's sentence share "can only … running containers".

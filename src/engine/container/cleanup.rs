@@ -41,7 +41,7 @@ fn end(engine: &Engine, id: &str, emptied: Emptied) -> Result<Option<Duration>> 
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    let owed = locked.read()?.is_some_and(|record| record.needs_cleanup());
+    let owed = locked.read()?.is_some_and(|r| r.needs_cleanup() && r.stored != Status::Initialized);
     let Some(mut record) = settle(engine, &locked)? else {
         // Whoever was removing it died on the way.
         return finish(engine, locked).map(|()| None);

@@ -5,6 +5,7 @@
 //! resolved by descriptor below that root, whatever links the container has laid, and nothing of it is read but through
 //! descriptors (CVE-2018-15664, CVE-2019-14271: docker resolved such paths by name, and loaded libraries of the container).
 
+use super::told::tell;
 use super::volumes;
 use crate::engine::host::process::PidFd;
 use crate::engine::host::relay::relay;
@@ -59,11 +60,22 @@ pub fn copy(engine: &Engine, from: &Place, to: &Place, options: &CopyOptions) ->
     let item = source.item(options.follow)?;
     let landing = target.landing(&item)?;
     let apply_options = target.apply_options(engine, options)?;
-    relay(
+    let applied = relay(
         |out| source.send(&item, &landing.name, out),
         |archive| apply(archive, landing.directory.as_fd(), io::sink(), &apply_options),
-    )
-    .map(|applied| applied.diff_size)
+    )?;
+    told(engine, from, "archive-path");
+    told(engine, to, "extract-to-dir");
+    Ok(applied.diff_size)
+}
+
+/// Tells of a copy, in docker's words.
+fn told(engine: &Engine, place: &Place, action: &str) {
+    if let Place::Container { name, path } = place
+        && let Ok(record) = engine.state.resolve(name).and_then(|id| engine.state.load(&id))
+    {
+        tell(engine, action, &record, &[("path", path)]);
+    }
 }
 
 /// Writes a file or directory of a container as a tar.
@@ -74,7 +86,9 @@ pub fn copy_out(engine: &Engine, from: &Place, options: &CopyOptions, out: impl 
     let source = Side::open(engine, from, false)?;
     let item = source.item(options.follow)?;
     let name = item.name.clone();
-    source.send(&item, &name, out)
+    source.send(&item, &name, out)?;
+    told(engine, from, "archive-path");
+    Ok(())
 }
 
 /// Unpacks a tar, compressed or not, into a directory of a container.
@@ -93,7 +107,9 @@ pub fn copy_in(engine: &Engine, archive: impl Read + Send, to: &Place, options: 
         }
         Err(e) => return Err(target.failed(e)),
     };
-    apply(archive, directory.as_fd(), io::sink(), &target.apply_options(engine, options)?).map(drop)
+    apply(archive, directory.as_fd(), io::sink(), &target.apply_options(engine, options)?)?;
+    told(engine, to, "extract-to-dir");
+    Ok(())
 }
 
 /// One end of a copy.

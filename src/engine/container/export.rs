@@ -1,6 +1,7 @@
 //! `export`: a container's file system as one tar.
 
 use super::stop::gone;
+use super::told::tell;
 use crate::engine::store::View;
 use crate::engine::store::diff::create::{Archive, ArchiveOptions, everything};
 use crate::engine::{Engine, Result};
@@ -19,12 +20,15 @@ pub fn export(engine: &Engine, id: &str, out: &mut dyn Write) -> Result<()> {
         let root = View::of_directory(Path::new(rootfs))?;
         let mut archive = Archive::new(out, ArchiveOptions::default());
         everything(root.root(), &mut archive)?;
-        return archive.finish().map(drop);
+        archive.finish()?;
+        tell(engine, "export", &record, &[]);
+        return Ok(());
     }
     engine.store.write_tree(id, &|_, _| false, out)?;
     // Files that went with their container would be missing without a word.
     if engine.store.container(id).is_err() {
         return Err(gone(id).wrap("the container was removed while it was read"));
     }
+    tell(engine, "export", &record, &[]);
     Ok(())
 }

@@ -247,7 +247,7 @@ fn has_status(status: Status, word: &str) -> bool {
     match word {
         "exited" | "stopped" => status == Status::Exited,
         "created" | "configured" => matches!(status, Status::Created | Status::Starting),
-        "initialized" => status == Status::Starting,
+        "initialized" => matches!(status, Status::Starting | Status::Initialized),
         _ => status.as_str() == word,
     }
 }

@@ -1,6 +1,7 @@
 //! `mount` and `unmount`: a container's file system made accessible to its owner, counted in the store beside the mount of
 //! the running container and those of podman and buildah, whose containers can be named as well.
 
+use super::told::tell;
 use crate::engine::state::Record;
 use crate::engine::store::{ContainerRecord, MountOptions};
 use crate::engine::{Engine, Error, ErrorKind, Result};
@@ -105,7 +106,9 @@ pub fn mount(engine: &Engine, container: &Mountable) -> Result<PathBuf> {
         }
         // Nobody removes it meanwhile.
         let _locked = engine.state.lock(&record.id)?;
-        return engine.store.mount(&record.id, &MountOptions::default());
+        let path = engine.store.mount(&record.id, &MountOptions::default())?;
+        tell(engine, "mount", record, &[]);
+        return Ok(path);
     }
     engine.store.mount(container.id(), &MountOptions::default())
 }
@@ -141,6 +144,9 @@ pub fn unmount(engine: &Engine, container: &Mountable, force: bool) -> Result<Un
     let times = if force { (count - kept).max(1) } else { 1 };
     for _ in 0..times {
         engine.store.unmount(container.id(), false)?;
+    }
+    if let Mountable::Own(record) = container {
+        tell(engine, "unmount", record, &[]);
     }
     Ok(Unmounted::Done)
 }

@@ -334,7 +334,7 @@ pub fn disconnect(engine: &Engine, id: &str, network: &str, force: bool) -> Resu
 }
 
 /// Tells of a container's network, unless that is gone.
-fn tell(engine: &Engine, action: &str, network: &str, container: &str) {
+pub(super) fn tell(engine: &Engine, action: &str, network: &str, container: &str) {
     let networks = Networks::open(&engine.config);
     if let Ok(network) = networks.resolve(network) {
         networks.tell(action, &network, Some(container));

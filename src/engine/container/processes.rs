@@ -3,8 +3,10 @@
 //! They are those in its PID namespace or in one below it, and the descendants of its first process, which is how they are
 //! found when it shares the host's. Nothing is run for it: ps(1) of the image may be missing, or be anything.
 
+use super::told::tell;
 use crate::engine::host::process::read_proc;
 use crate::engine::spec::IdMappings;
+use crate::engine::state::Status;
 use crate::engine::{Engine, Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -72,7 +74,7 @@ pub struct Processes {
 /// `Conflict` if it does not run.
 pub fn processes(engine: &Engine, id: &str) -> Result<Processes> {
     let record = engine.state.load(id)?;
-    if !record.state.status.is_live() || record.state.pid == 0 {
+    if !matches!(record.state.status, Status::Running | Status::Paused) || record.state.pid == 0 {
         return Err(Error::new(
             ErrorKind::Conflict,
             format!("container {} is not running: top can only be used on running containers", record.name()),
@@ -86,7 +88,9 @@ pub fn processes(engine: &Engine, id: &str) -> Result<Processes> {
     let names = super::exec::names(&root).unwrap_or_default();
     let uptime = read_proc("/proc/uptime").unwrap_or_default();
     let uptime = uptime.split(' ').next().and_then(|t| t.parse().ok()).unwrap_or(0.0);
-    Ok(Processes { list: of(first), id_maps, names, uptime })
+    let list = of(first);
+    tell(engine, "top", &record, &[]);
+    Ok(Processes { list, id_maps, names, uptime })
 }
 
 /// Everybody in the container whose first process is `first`.

@@ -3,6 +3,7 @@
 use super::filter::Filters;
 use super::list::list;
 use super::remove::{RemoveOptions, remove, repair};
+use crate::engine::state::Status;
 use crate::engine::{Engine, ErrorKind, Result};
 
 /// Removes the containers that pass `filters` and do not run. Returns their IDs and the bytes their layers had.
@@ -11,7 +12,10 @@ pub fn prune(engine: &Engine, filters: &Filters) -> Result<(Vec<String>, u64)> {
     let mut removed = Vec::new();
     let mut bytes = 0;
     for record in list(engine, filters)? {
-        if record.state.status.is_live() || record.state.status == crate::engine::state::Status::Restarting {
+        if matches!(
+            record.state.status,
+            Status::Starting | Status::Running | Status::Paused | Status::Restarting
+        ) {
             continue;
         }
         let size = engine.store.container_rw_size(&record.id).unwrap_or_default();

@@ -1,10 +1,10 @@
 //! `rm`, and the end of removals and creations that were interrupted.
 
-use super::settle::{exit_file, settle, undo_start};
+use super::settle::{exit_file, settle, undo_start, uninit};
 use super::stop::{StopOptions, stop};
 use super::told::tell;
 use super::volumes;
-use crate::engine::state::{ContainerState, Locked, Record};
+use crate::engine::state::{ContainerState, Locked, Record, Status};
 use crate::engine::store::Trash;
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use std::fs;
@@ -43,7 +43,7 @@ fn remove_tree(
     // A stopped container may be started by somebody else before we have the lock: then it is stopped again.
     for _ in 0..8 {
         let locked = engine.state.lock(id)?;
-        let Some(record) = settle(engine, &locked)? else {
+        let Some(mut record) = settle(engine, &locked)? else {
             finish(engine, locked)?;
             removed.push(id.to_owned());
             return Ok(());
@@ -58,6 +58,9 @@ fn remove_tree(
                 remove_tree(engine, &dependent, options, removed, depth + 1)?;
             }
             continue;
+        }
+        if record.state.status == Status::Initialized {
+            uninit(engine, &locked, &mut record)?;
         }
         if !record.state.status.is_live() {
             purge(engine, locked, &record, options.volumes, Emptied::Here)?;
@@ -198,7 +201,7 @@ fn release_namespaces(engine: &Engine, spec: &crate::engine::spec::ContainerSpec
     }
 }
 
-fn running(record: &Record) -> Error {
+pub(super) fn running(record: &Record) -> Error {
     Error::new(
         ErrorKind::InUse,
         format!(

@@ -5,7 +5,7 @@
 //! then the bundle directory, whose existence is the mark that something is left.
 
 use super::pause::thaw;
-use super::told::tell;
+use super::told::{tell, tell_surroundings};
 use super::{network, volumes};
 use crate::engine::conmon::{ExitFile, RunDir, Runtime};
 use crate::engine::host::mount;
@@ -35,8 +35,14 @@ pub(super) fn settle(engine: &Engine, locked: &Locked) -> Result<Option<Record>>
             locked.save(&record.state)?;
         }
         crate::failpoint!("cleanup.after-state");
-        tell(engine, "die", &record, &[("exitCode", &record.state.exit_code.to_string())]);
+        if record.stored != Status::Initialized {
+            if record.state.oom_killed {
+                tell(engine, "oom", &record, &[]);
+            }
+            tell(engine, "die", &record, &[("exitCode", &record.state.exit_code.to_string())]);
+        }
         clear(engine, &record.id, &record.state, true)?;
+        tell_surroundings(engine, &record, false);
         record.stored = record.state.status;
     } else if !record.state.status.is_live() && has_run_dir(engine, &record.id) {
         undo_start(engine, &record.id, &record.state)?;
@@ -83,6 +89,28 @@ pub(super) fn undo_start(engine: &Engine, id: &str, state: &ContainerState) -> R
         fd.wait(Some(KILL_TIMEOUT))?;
     }
     clear(engine, id, state, false)
+}
+
+/// Ends the process of a container that only was initialized, and makes the record say what it was before.
+pub(super) fn uninit(engine: &Engine, locked: &Locked, record: &mut Record) -> Result<()> {
+    let state = &record.state;
+    if let Some(process) = PidFd::open(state.pid, state.pid_start)? {
+        process.signal(libc::SIGKILL)?;
+        let conmon = PidFd::open(state.conmon_pid, state.conmon_start)?;
+        // conmon leaves an exit file, which would be taken for that of the next start.
+        exit_file(engine, &record.id).wait(Some(&process), conmon.as_ref(), Some(KILL_TIMEOUT))?;
+    }
+    undo_start(engine, &record.id, &record.state)?;
+    let state = &mut record.state;
+    state.status = idle_status(state);
+    (state.pid, state.pid_start, state.conmon_pid, state.conmon_start) = (0, 0, 0, 0);
+    state.boot_id.clear();
+    state.mountpoint.clear();
+    state.network.endpoints.clear();
+    state.network.ports.clear();
+    locked.save(state)?;
+    record.stored = state.status;
+    Ok(())
 }
 
 /// A PID from a file may be anybody's by now; a container's process still sits in its bundle's mount namespace, which

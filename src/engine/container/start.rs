@@ -6,7 +6,7 @@
 
 use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
-use super::told::tell;
+use super::told::{tell, tell_surroundings};
 use super::{facts, health, network, prepare, scope, seccomp_cache};
 use crate::engine::conmon::{self, Launch, LogTarget, Preserved, RunDir, Runtime, Standby, Waited, stand_by};
 use crate::engine::host::atomic::{self, Durability};
@@ -66,10 +66,38 @@ pub fn start(engine: &Engine, id: &str, options: StartOptions<'_>, attach: Befor
             return Err(Error::new(ErrorKind::InUse, format!("cannot start container {name}: it is paused"))
                 .with_hint(format!("coracle unpause {name}")));
         }
-        _ => {}
+        Status::Initialized => {
+            let initialized = go_on(engine, &locked, &mut record, options.keep_restart_count, attach);
+            undone(engine, &locked, &mut record, initialized)?;
+        }
+        _ => start_locked(engine, &locked, &mut record, options, attach)?,
     }
-    start_locked(engine, &locked, &mut record, options, attach)?;
     Ok(true)
+}
+
+/// Has the process of the container `id` created, so that a start only has to let it go: its root is mounted, its networks
+/// are there, `mount`, `cp` and whoever looks at its namespaces find them.
+///
+/// # Errors
+/// [`ErrorKind::InUse`] if it has a process already; otherwise as [`start`].
+pub fn init(engine: &Engine, id: &str) -> Result<()> {
+    let locked = engine.state.lock(id)?;
+    let Some(mut record) = settle(engine, &locked)? else { return Err(gone(id)) };
+    if record.state.status.is_live() {
+        let text = format!("container {} has already been created in runtime", record.name());
+        return Err(Error::new(ErrorKind::InUse, text).with_hint("only what does not run is initialized"));
+    }
+    let options = StartOptions { detached: true, ..StartOptions::default() };
+    let made = make(engine, &locked, &mut record, &options).and_then(|made| {
+        record.state.status = Status::Initialized;
+        locked.save(&record.state)?;
+        crate::failpoint!("init.after-state");
+        made.keep_compiled(id);
+        Ok(())
+    });
+    undone(engine, &locked, &mut record, made)?;
+    tell(engine, "init", &record, &[]);
+    Ok(())
 }
 
 /// Starts a settled container that does not run.
@@ -80,7 +108,14 @@ pub(super) fn start_locked(
     options: StartOptions<'_>,
     attach: BeforeStart<'_>,
 ) -> Result<()> {
-    let started = run(engine, locked, record, options, attach);
+    let keep_restart_count = options.keep_restart_count;
+    let started = make(engine, locked, record, &options)
+        .and_then(|made| made.let_go(engine, locked, record, keep_restart_count, attach));
+    undone(engine, locked, record, started)
+}
+
+/// Undoes a start that failed, and records why.
+fn undone(engine: &Engine, locked: &Locked, record: &mut Record, started: Result<()>) -> Result<()> {
     let Err(error) = started else { return Ok(()) };
     undo_start(engine, locked.id(), &record.state)?;
     let state = &mut record.state;
@@ -99,13 +134,35 @@ pub(super) fn start_locked(
     Err(error)
 }
 
-fn run(
+/// A created process that waits to be let go.
+struct Made {
+    run_dir: RunDir,
+    runtime: Runtime,
+    spec: ContainerSpec,
+    /// See [`prepare::Prepared`].
+    compiled: Option<PathBuf>,
+}
+
+/// Starts what was initialized.
+fn go_on(
     engine: &Engine,
     locked: &Locked,
     record: &mut Record,
-    options: StartOptions<'_>,
+    keep_restart_count: bool,
     attach: BeforeStart<'_>,
 ) -> Result<()> {
+    let run_dir = RunDir::new(engine.state.run_dir(locked.id()));
+    let runtime = Runtime::find(&engine.config, &record.state.runtime)?;
+    let spec = record.spec()?.clone();
+    // Whoever finds it after a crash asks the runtime whether it was let go.
+    record.state.status = Status::Starting;
+    locked.save(&record.state)?;
+    crate::failpoint!("init.going-on");
+    Made { run_dir, runtime, spec, compiled: None }.let_go(engine, locked, record, keep_restart_count, attach)
+}
+
+/// Everything up to the moment at which the process waits to be let go.
+fn make(engine: &Engine, locked: &Locked, record: &mut Record, options: &StartOptions<'_>) -> Result<Made> {
     let id = locked.id();
     let spec = record.spec()?.clone();
     anticipate(engine, &spec);
@@ -115,7 +172,6 @@ fn run(
     tell_caller(engine, &mut runtime.env);
     let log_path = log_path(engine, id, &spec)?;
     let planned = network::plan(engine, &run_dir, id, &spec, &record.state.network)?;
-    let keep_restart_count = options.keep_restart_count;
     let ((prepared, launched), mut endpoints) = network::make(engine, &run_dir, planned.as_ref(), |wait| {
         let netns = planned.as_ref().and_then(network::Planned::netns);
         let addresses = planned.as_ref().map(network::Planned::addresses).unwrap_or_default();
@@ -130,7 +186,7 @@ fn run(
             runtime: &runtime,
             log_path: &log_path,
         };
-        let conmon = starting.stand_by(manager, &options)?;
+        let conmon = starting.stand_by(manager, options)?;
         crate::failpoint!("start.after-conmon");
         let prepared = prepare::prepare(&starting, &host, netns, &addresses)?;
         crate::failpoint!("start.after-bundle");
@@ -166,21 +222,41 @@ fn run(
                 .context("write the PID file")?;
         }
     }
-    attach(&run_dir)
-        .and_then(|()| runtime.start(id, launched.pid, false))
-        .map_err(|e| explained(engine, id, state, e))?;
-    crate::failpoint!("start.after-start");
-    mark_running(locked, record, keep_restart_count)?;
-    tell(engine, "start", record, &[]);
-    if let Err(e) = health::begin(engine, id, &spec, &runtime) {
-        tracing::warn!("the health of container {id} is not checked: {e}");
+    Ok(Made { run_dir, runtime, spec, compiled: prepared.compiled })
+}
+
+impl Made {
+    /// Attaches, lets the process go and records that it runs.
+    fn let_go(
+        self,
+        engine: &Engine,
+        locked: &Locked,
+        record: &mut Record,
+        keep_restart_count: bool,
+        attach: BeforeStart<'_>,
+    ) -> Result<()> {
+        let (id, state) = (locked.id(), &record.state);
+        attach(&self.run_dir)
+            .and_then(|()| self.runtime.start(id, state.pid, false))
+            .map_err(|e| explained(engine, id, state, e))?;
+        crate::failpoint!("start.after-start");
+        mark_running(locked, record, keep_restart_count)?;
+        tell_surroundings(engine, record, true);
+        tell(engine, "start", record, &[]);
+        if let Err(e) = health::begin(engine, id, &self.spec, &self.runtime) {
+            tracing::warn!("the health of container {id} is not checked: {e}");
+        }
+        self.keep_compiled(id);
+        Ok(())
     }
-    if let Some(path) = prepared.compiled
-        && let Err(e) = seccomp_cache::keep(&runtime, id, &path)
-    {
-        tracing::debug!("keep the compiled seccomp profile: {e}");
+
+    fn keep_compiled(&self, id: &str) {
+        if let Some(path) = &self.compiled
+            && let Err(e) = seccomp_cache::keep(&self.runtime, id, path)
+        {
+            tracing::debug!("keep the compiled seccomp profile: {e}");
+        }
     }
-    Ok(())
 }
 
 /// The error of a start whose process has died meanwhile says how it died: conmon saw it. The kernel kills a runtime's

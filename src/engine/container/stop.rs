@@ -1,7 +1,7 @@
 //! `stop` and `kill`: signals, and the end they lead to.
 
 use super::pause::thaw;
-use super::settle::{idle_status, runtime_of, settle};
+use super::settle::{idle_status, runtime_of, settle, uninit};
 use super::told::tell;
 use super::wait::wait_for_exit;
 use crate::engine::conmon::RuntimeKind;
@@ -40,6 +40,11 @@ pub fn stop(engine: &Engine, id: &str, options: &StopOptions) -> Result<bool> {
             locked.save(&record.state)?;
         }
         return Ok(false);
+    }
+    if record.state.status == Status::Initialized {
+        uninit(engine, &locked, &mut record)?;
+        tell(engine, "stop", &record, &[]);
+        return Ok(true);
     }
     record.state.stopped_by_user = true;
     locked.save(&record.state)?;

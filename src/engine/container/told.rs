@@ -2,7 +2,9 @@
 
 use crate::engine::Engine;
 use crate::engine::events::{Events, Kind};
+use crate::engine::spec::MountKind;
 use crate::engine::state::{Head, Record};
+use crate::engine::volume::LOCAL;
 use std::collections::BTreeMap;
 
 /// Tells that something happened to the container of `record`.
@@ -21,6 +23,27 @@ fn attributes(head: &Head, more: &[(&str, &str)]) -> BTreeMap<String, String> {
     attributes.insert("image".to_owned(), head.image.clone());
     attributes.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     attributes
+}
+
+/// Tells that volumes and networks have got the container of `record`, or have it no more, as docker does.
+pub(super) fn tell_surroundings(engine: &Engine, record: &Record, there: bool) {
+    let events = Events::open(&engine.config);
+    let Ok(spec) = record.spec() else { return };
+    for mount in spec.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
+        let mut attributes =
+            vec![("name", mount.source.as_str()), ("container", &record.id), ("driver", LOCAL)];
+        let writable = if mount.read_only { "false" } else { "true" };
+        if there {
+            attributes.extend([("destination", mount.target.as_str()), ("read/write", writable)]);
+        }
+        let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let action = if there { "mount" } else { "unmount" };
+        events.emit(Kind::Volume, action, &mount.source, attributes.collect());
+    }
+    for attachment in &record.state.network.attachments {
+        let action = if there { "connect" } else { "disconnect" };
+        super::network::tell(engine, action, &attachment.network, &record.id);
+    }
 }
 
 /// What is told of an exec session, whose end comes when its container's record may be gone.

@@ -22,6 +22,8 @@ pub enum Condition {
     Running,
     /// It was made and not started.
     Created,
+    /// It was initialized and not started.
+    Initialized,
     /// It is frozen.
     Paused,
     /// Its last health check succeeded.
@@ -38,13 +40,14 @@ impl Condition {
             "next-exit" => Self::NextExit,
             "removed" | "removing" => Self::Removed,
             "running" => Self::Running,
-            "created" | "configured" | "initialized" => Self::Created,
+            "created" | "configured" => Self::Created,
+            "initialized" => Self::Initialized,
             "paused" => Self::Paused,
             "healthy" => Self::Healthy,
             "unhealthy" => Self::Unhealthy,
             _ => {
                 return Err(Error::invalid(format!("invalid condition {word:?}")).with_hint(
-                    "one of created, running, paused, stopped, exited, removed, not-running, next-exit, healthy, unhealthy",
+                    "one of created, initialized, running, paused, stopped, exited, removed, not-running, next-exit, healthy, unhealthy",
                 ));
             }
         })
@@ -62,6 +65,7 @@ impl Condition {
             Self::NotRunning => !status.is_live() && status != Status::Restarting,
             Self::Running => status == Status::Running,
             Self::Created => status == Status::Created,
+            Self::Initialized => status == Status::Initialized,
             Self::Paused => status == Status::Paused,
             Self::NextExit | Self::Removed => false,
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::places;
 use super::receive::{Received, Wanted, receive};
 use super::request::Progress;
+use super::told::tell;
 use crate::engine::registry::{Descriptor, PlatformRequest, Reference};
 use crate::engine::store::ImageRecord;
 use crate::engine::transport::directory::Directory;
@@ -149,6 +150,7 @@ impl Loading<'_> {
         let Received { image, .. } = receive(self.engine, source, document, &wanted, self.progress)
             .with_context(|| format!("load {}", source.describe()))?;
         failpoint!("load.image-loaded");
+        tell(self.engine, "load", &image.id, &names.first().map(ToString::to_string).unwrap_or_default());
         Ok(Loaded { image, names })
     }
 

@@ -3,6 +3,7 @@
 use super::find;
 use super::index::{self, IndexPush};
 use super::request::{RegistryAccess, client, registry_target};
+use super::told::tell;
 use crate::engine::registry::{Document, Reference};
 use crate::engine::transport::storage::StorageSource;
 use crate::engine::transport::{CopyOptions, KnownBlobs, Progress, copy};
@@ -99,6 +100,7 @@ fn push_image(
     let known = KnownBlobs::new(engine.store.graph_root());
     let copied = copy(&source, &target, &known, &request.options, progress)
         .with_context(|| format!("push {}", name.familiar()))?;
+    tell(engine, "push", id, &name.to_string());
     let size = match &copied.document {
         Document::Manifest(manifest) => manifest.raw.len(),
         Document::Index(index) => index.raw.len(),

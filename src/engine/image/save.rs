@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::find;
 use super::places::temporary;
+use super::told::tell;
 use crate::engine::registry::{PlatformRequest, Reference};
 use crate::engine::store::ImageRecord;
 use crate::engine::transport::compress::{Algorithm, Method};
@@ -120,13 +121,17 @@ pub fn save(engine: &Engine, request: &SaveRequest, to: SaveTo, progress: &dyn P
             for image in &images {
                 write(engine, request, image, &target, progress)?;
             }
-            return target.finish();
+            last = Some(Box::new(target));
         }
         (SaveFormat::OciDirectory | SaveFormat::DockerDirectory, SaveTo::Open(_)) => {
             return Err(Error::invalid("a directory cannot be written to standard output"));
         }
     }
-    last.map_or(Ok(()), |target| target.finish())
+    last.map_or(Ok(()), |target| target.finish())?;
+    for Chosen { image, names } in &images {
+        tell(engine, "save", &image.id, &names.first().map(ToString::to_string).unwrap_or_default());
+    }
+    Ok(())
 }
 
 fn write(

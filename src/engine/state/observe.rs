@@ -89,17 +89,22 @@ pub(super) fn correct(
 }
 
 fn ended(state: &mut ContainerState, exit: Exit) {
-    // A start that never reached the program leaves a container that was not started.
+    // A start that never reached the program leaves a container that was not started, and what only was initialized is what
+    // it was before.
+    let ran = state.status != Status::Initialized;
     state.status = match state.status {
         Status::Starting => Status::Created,
+        Status::Initialized if !state.started_before => Status::Created,
         _ => Status::Exited,
     };
     state.pid = 0;
     state.pid_start = 0;
     state.conmon_pid = 0;
     state.conmon_start = 0;
-    state.exit_code = exit.code;
-    state.finished_at = exit.at.or(state.finished_at).or(state.started_at);
+    if ran {
+        state.exit_code = exit.code;
+        state.finished_at = exit.at.or(state.finished_at).or(state.started_at);
+    }
     state.mountpoint = PathBuf::new();
     state.network.endpoints.clear();
     state.network.ports.clear();

@@ -18,6 +18,8 @@ pub enum Status {
     /// The runtime holds a created process that was not let go yet. Seen with the lock free: the start was
     /// interrupted.
     Starting,
+    /// `init` had its process created, which waits to be let go.
+    Initialized,
     /// Its first process runs.
     Running,
     /// Its processes are frozen.
@@ -34,6 +36,7 @@ impl Status {
         match self {
             Self::Created => "created",
             Self::Starting => "starting",
+            Self::Initialized => "initialized",
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Restarting => "restarting",
@@ -43,7 +46,7 @@ impl Status {
 
     /// Whether a process of it should exist.
     pub fn is_live(self) -> bool {
-        matches!(self, Self::Starting | Self::Running | Self::Paused)
+        matches!(self, Self::Starting | Self::Initialized | Self::Running | Self::Paused)
     }
 }
 

@@ -191,6 +191,7 @@ fn status(
         "exited" => format!("Exited ({exit_code}) {} ago", since(finished)),
         "restarting" => format!("Restarting ({exit_code}) {} ago", since(finished)),
         "created" | "starting" => "Created".to_owned(),
+        "initialized" => "Initialized".to_owned(),
         "storage" => "Storage".to_owned(),
         other => other.to_owned(),
     }
@@ -210,6 +211,7 @@ mod tests {
             ("exited", 137, "Exited (137) 3 seconds ago"),
             ("restarting", 1, "Restarting (1) 3 seconds ago"),
             ("created", 0, "Created"),
+            ("initialized", 0, "Initialized"),
         ];
         for (state, code, text) in cases {
             assert_eq!(status(state, code, Some(at(1000)), Some(at(1297)), at(1300)), text);

@@ -1,12 +1,13 @@
 //! A log file: from the end backwards for `--tail`, then forwards, over conmon's replacing it when it has grown too large.
 
+use super::keeper::Keeper;
 use crate::engine::conmon::{LogLine, drain, is_partial};
-use crate::engine::{Error, Result};
+use crate::engine::{Error, ErrorKind, Result};
 use rustix::fs::inotify;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Read at once.
@@ -21,6 +22,8 @@ pub(super) struct FileLogs {
     at: usize,
     /// Wakes us when the file grows or is replaced; `None`: not following.
     watch: Option<OwnedFd>,
+    /// Has the files that take this one's place.
+    keeper: Option<Keeper>,
 }
 
 impl FileLogs {
@@ -33,7 +36,8 @@ impl FileLogs {
             let start = tail_start(&file, lines).map_err(|e| Error::io("read", path, e))?;
             file.seek(SeekFrom::Start(start)).map_err(|e| Error::io("seek", path, e))?;
         }
-        Ok(Self { path: path.to_owned(), file, buffer: Vec::new(), at: 0, watch })
+        let keeper = if follow { Some(Keeper::start(path, &file)?) } else { None };
+        Ok(Self { path: path.to_owned(), file, buffer: Vec::new(), at: 0, watch, keeper })
     }
 
     /// The next record that is whole.
@@ -73,28 +77,29 @@ impl FileLogs {
         }
         let io = |op: &str, e: std::io::Error| Error::io(op, &self.path, e);
         let ours = self.file.metadata().map_err(|e| io("stat", e))?;
-        match File::open(&self.path) {
-            Ok(file) => {
-                let now = file.metadata().map_err(|e| io("stat", e))?;
-                if (now.ino(), now.dev()) == (ours.ino(), ours.dev()) {
-                    let position = self.file.stream_position().map_err(|e| io("seek", e))?;
-                    if ours.len() < position {
-                        self.file.seek(SeekFrom::Start(0)).map_err(|e| io("seek", e))?;
-                        self.buffer.clear();
-                    }
-                    return Ok(ours.len() != position);
-                }
-                // Whatever the full one got between our last read and its replacement is still to be read.
-                let mut rest = Vec::new();
-                self.file.read_to_end(&mut rest).map_err(|e| io("read", e))?;
-                self.buffer.extend_from_slice(&rest);
-                self.file = file;
-                self.watch = Some(watch(&self.path)?);
-                Ok(true)
+        let next = match &self.keeper {
+            Some(keeper) => keeper.next()?,
+            None => None,
+        };
+        let Some(next) = next else {
+            let position = self.file.stream_position().map_err(|e| io("seek", e))?;
+            if ours.len() < position {
+                self.file.seek(SeekFrom::Start(0)).map_err(|e| io("seek", e))?;
+                self.buffer.clear();
             }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(io("open", e)),
+            return Ok(ours.len() != position);
+        };
+        // Whatever the full one got between our last read and its replacement is still to be read.
+        let mut rest = Vec::new();
+        self.file.read_to_end(&mut rest).map_err(|e| io("read", e))?;
+        self.buffer.extend_from_slice(&rest);
+        self.file = next;
+        match watch(&self.path) {
+            // Nobody writes any more.
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            watch => self.watch = Some(watch?),
         }
+        Ok(true)
     }
 
     /// Readable when there may be more.
@@ -220,5 +225,21 @@ mod tests {
         assert_eq!(texts(&mut logs), ["2", "3", "4"]);
         std::fs::write(&path, record("F", "")).unwrap();
         assert_eq!(texts(&mut logs), [""]);
+    }
+
+    #[test]
+    fn files_that_were_replaced_before_they_were_read_are_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::fs::write(&path, record("F", "0")).unwrap();
+        let mut logs = FileLogs::open(&path, None, true).unwrap();
+        let beside = dir.path().join("log.tmp");
+        for n in 1..20 {
+            std::fs::write(&beside, record("F", &n.to_string())).unwrap();
+            std::fs::rename(&beside, &path).unwrap();
+            // conmon fills a file in more time than this.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert_eq!(texts(&mut logs), (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
     }
 }

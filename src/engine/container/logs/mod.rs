@@ -5,6 +5,7 @@
 
 mod file;
 mod journal;
+mod keeper;
 
 use super::attach::End;
 use crate::engine::conmon::LogLine;

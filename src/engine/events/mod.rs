@@ -2,8 +2,11 @@
 //!
 //! `<run state>/events` is a file of lines, one JSON object each, appended to under a lock. What would make it longer than
 //! [`LONGEST`] bytes goes into a new one; the last [`KEPT`] are kept as `events.N`, with N rising, so that who follows finds the
-//! next one even when it is several behind. They are of this boot. That an event cannot be written is no reason for what
+//! next one even when it is several behind. They are of this boot. Or they are in the systemd journal ([`journal`]), or nowhere:
+//! as `--events-backend` and containers.conf's `events_logger` say. That an event cannot be written is no reason for what
 //! happened not to happen.
+
+mod journal;
 
 use super::config::Config;
 use super::{Error, Result};
@@ -14,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind as Io, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,8 +74,17 @@ pub struct Event {
 /// Where events are.
 #[derive(Clone, Debug)]
 pub struct Events {
-    /// `None`: they are not kept (`--events-backend none`).
-    path: Option<PathBuf>,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    /// They are not kept (`--events-backend none`).
+    Nowhere,
+    /// The newest file.
+    File(PathBuf),
+    /// The journal; the store's place, by which its entries are told from others.
+    Journal(String),
 }
 
 impl Events {
@@ -81,28 +92,46 @@ impl Events {
     pub fn open(config: &Config) -> Self {
         let configured = config.containers.engine.events_logger.as_deref();
         let backend = config.overrides.events_backend.as_deref().or(configured);
-        let place = &config.paths.run_state;
-        let kept = backend != Some("none") && place.is_absolute();
-        Self { path: kept.then(|| place.join("events")) }
+        let directory = &config.paths.run_state;
+        let place = match backend {
+            Some("none") => Place::Nowhere,
+            Some("journald") => Place::Journal(config.paths.graph_root.display().to_string()),
+            _ if directory.is_absolute() => Place::File(directory.join("events")),
+            _ => Place::Nowhere,
+        };
+        Self { place }
     }
 
     /// Writes down that something happened now.
     pub fn emit(&self, kind: Kind, action: &str, id: &str, attributes: BTreeMap<String, String>) {
         let event =
             Event { time: Timestamp::now(), kind, action: action.to_owned(), id: id.to_owned(), attributes };
-        if let Some(path) = &self.path
-            && let Err(e) = append(path, &event)
-        {
+        let written =
+            serde_json::to_string(&event).map_err(|e| Error::corrupt(e.to_string())).and_then(|line| {
+                match &self.place {
+                    Place::Nowhere => Ok(()),
+                    Place::File(path) => append(path, line),
+                    Place::Journal(store) => journal::send(store, &event, &line),
+                }
+            });
+        if let Err(e) = written {
             tracing::debug!("write down that {} {id} had {action}: {e}", kind.as_str());
         }
     }
 
     /// All that is known, and what is going to happen.
-    pub fn follow(&self) -> Result<Follower> {
-        let path = self.path.clone().ok_or_else(|| {
-            Error::unsupported("events are not kept: the events backend is \"none\"")
-                .with_hint("--events-backend file, or events_logger in containers.conf")
-        })?;
+    pub fn follow(&self, config: &Config) -> Result<Follower> {
+        match &self.place {
+            Place::File(path) => FileFollower::open(path.clone()).map(Follower::File),
+            Place::Journal(store) => journal::Reader::open(config, store).map(Follower::Journal),
+            Place::Nowhere => Err(Error::unsupported("events are not kept: the events backend is \"none\"")
+                .with_hint("--events-backend file, or events_logger in containers.conf")),
+        }
+    }
+}
+
+impl FileFollower {
+    fn open(path: PathBuf) -> Result<Self> {
         let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
         fs::DirBuilder::new()
             .recursive(true)
@@ -113,7 +142,7 @@ impl Events {
         let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
         let changes = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
         watch.add_watch(&directory, changes).map_err(failed)?;
-        Ok(Follower { watch, path, open: None, rest: Vec::new() })
+        Ok(Self { watch, path, open: None, rest: Vec::new() })
     }
 }
 
@@ -138,9 +167,8 @@ fn put_aside(path: &Path) -> std::io::Result<()> {
     full.iter().take(too_many).try_for_each(|(_, old)| fs::remove_file(old))
 }
 
-fn append(path: &Path, event: &Event) -> Result<()> {
-    let mut line = serde_json::to_vec(event).map_err(|e| Error::corrupt(e.to_string()))?;
-    line.push(b'\n');
+fn append(path: &Path, line: String) -> Result<()> {
+    let line = line + "\n";
     let failed = |e| Error::io("append to", path, e);
     let mut options = File::options();
     options.create(true).append(true).mode(0o600);
@@ -158,7 +186,7 @@ fn append(path: &Path, event: &Event) -> Result<()> {
         // Somebody may have begun a new one meanwhile.
         if fs::metadata(path).is_ok_and(|named| named.ino() == held.ino()) {
             if held.len() + line.len() as u64 <= LONGEST || held.len() == 0 {
-                return file.write_all(&line).map_err(failed);
+                return file.write_all(line.as_bytes()).map_err(failed);
             }
             put_aside(path).map_err(failed)?;
         }
@@ -167,7 +195,26 @@ fn append(path: &Path, event: &Event) -> Result<()> {
 
 /// Reads events as they come.
 #[derive(Debug)]
-pub struct Follower {
+pub enum Follower {
+    #[allow(missing_docs, private_interfaces, reason = "made by Events::follow alone")]
+    File(FileFollower),
+    #[allow(missing_docs, private_interfaces, reason = "likewise")]
+    Journal(journal::Reader),
+}
+
+impl Follower {
+    /// What there is that was not read yet; the first call gives all that is known. Waits for it at most so long, `None`: until there
+    /// is something.
+    pub fn read(&mut self, patience: Option<Duration>) -> Result<Vec<Event>> {
+        match self {
+            Self::File(file) => file.read(patience),
+            Self::Journal(journal) => journal.read(patience),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct FileFollower {
     watch: Inotify,
     path: PathBuf,
     open: Option<File>,
@@ -175,10 +222,8 @@ pub struct Follower {
     rest: Vec<u8>,
 }
 
-impl Follower {
-    /// What there is that was not read yet; the first call gives all that is known. Waits for it at most so long, `None`: until there
-    /// is something.
-    pub fn read(&mut self, patience: Option<Duration>) -> Result<Vec<Event>> {
+impl FileFollower {
+    fn read(&mut self, patience: Option<Duration>) -> Result<Vec<Event>> {
         let mut found = Vec::new();
         self.take(&mut found)?;
         if found.is_empty() && patience != Some(Duration::ZERO) {
@@ -250,12 +295,6 @@ impl Follower {
     }
 }
 
-impl AsFd for Follower {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.watch.as_fd()
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -265,8 +304,8 @@ mod tests {
     #[test]
     fn nothing_is_lost() {
         let dir = tempfile::tempdir().unwrap();
-        let events = Events { path: Some(dir.path().join("run/events")) };
-        let mut follower = events.follow().unwrap();
+        let events = Events { place: Place::File(dir.path().join("run/events")) };
+        let mut follower = events.follow(&Config::default()).unwrap();
         let (writers, each) = (4, 3000);
         let padding = "x".repeat(200);
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
@@ -293,7 +332,7 @@ mod tests {
         let sizes: Vec<u64> = files.map(|entry| entry.metadata().unwrap().len()).collect();
         assert!(sizes.len() <= KEPT + 1 && sizes.iter().all(|size| *size <= LONGEST), "{sizes:?}");
         // Who comes later finds the last ones.
-        let late = events.follow().unwrap().read(Some(Duration::ZERO)).unwrap();
+        let late = events.follow(&Config::default()).unwrap().read(Some(Duration::ZERO)).unwrap();
         assert!(
             late.len() > 3000
                 && late.windows(2).all(|pair| pair[0].time <= pair[1].time || pair[0].id != pair[1].id)
@@ -302,8 +341,8 @@ mod tests {
 
     #[test]
     fn none_are_kept_if_that_is_wanted() {
-        let events = Events { path: None };
+        let events = Events { place: Place::Nowhere };
         events.emit(Kind::Image, "pull", "x", BTreeMap::new());
-        assert!(events.follow().is_err());
+        assert!(events.follow(&Config::default()).is_err());
     }
 }
