@@ -252,3 +252,69 @@ fn a_volume_is_not_removed_while_a_container_takes_it() {
     });
     sandbox.coracle(["volume", "rm", "-f", "v"]).ok();
 }
+
+/// A file system of the test's own with project quotas; unmounted when it is dropped.
+struct Limited<'a>(&'a Sandbox);
+
+impl<'a> Limited<'a> {
+    /// `None` if the kernel has none.
+    fn mount(sandbox: &'a Sandbox) -> Option<Self> {
+        let script = "truncate -s 64M fs && mkfs.ext4 -q -O project,quota -E quotatype=prjquota fs && mkdir limited && \
+                      mount -o loop,prjquota fs limited";
+        let made = sandbox.command(["sh", "-c", script]).run();
+        (made.exit_code() == 0).then_some(Self(sandbox))
+    }
+
+    fn coracle(&self, words: &[&str]) -> crate::support::Cmd {
+        let path = self.0.path("work/limited/volumes");
+        self.0.coracle(["--volumepath".into(), path.into_os_string()]).args(words.iter().copied())
+    }
+}
+
+impl Drop for Limited<'_> {
+    fn drop(&mut self) {
+        drop(self.0.command(["umount", "limited"]).run());
+    }
+}
+
+#[test]
+fn a_volume_may_have_limits() {
+    let sandbox = require!(Sandbox::root());
+    sandbox.pull("lab/busybox");
+    let Some(limited) = Limited::mount(&sandbox) else {
+        return crate::support::elsewhere("project quotas of ext4 in its kernel");
+    };
+    limited.coracle(&["volume", "create", "-o", "size=1m", "-o", "inodes=20", "small"]).ok();
+    limited.coracle(&["volume", "create", "-o", "o=size=4m", "large"]).ok();
+    let run = |volume: &str, script: &str| {
+        let words = ["run", "--rm", "--network=none", "-v", volume, "lab/busybox", "sh", "-c", script];
+        limited.coracle(&words).run()
+    };
+    // Root in a container is no exception.
+    let write = "dd if=/dev/zero of=/d/f bs=64k count=32 2>/dev/null; echo $?; stat -c %s /d/f; rm /d/f";
+    run("small:/d", write).stdout_is("1\n1048576");
+    run("large:/d", write).stdout_is("0\n2097152");
+    run("small:/d", "for i in $(seq 40); do touch /d/$i || break; done 2>/dev/null; ls /d | wc -l")
+        .stdout_is("19");
+    // What goes leaves its limits to nobody.
+    limited.coracle(&["volume", "rm", "small"]).ok();
+    limited.coracle(&["volume", "create", "-o", "inodes=30", "other"]).ok();
+    run("other:/d", write).stdout_is("0\n2097152");
+    limited.coracle(&["volume", "rm", "large", "other"]).ok();
+}
+
+#[test]
+fn limits_that_cannot_be_are_refused_in_words() {
+    for sandbox in require!(Sandbox::both()) {
+        for option in ["size=much", "inodes=x", "o=size=-1"] {
+            sandbox.coracle(["volume", "create", "-o", option, "v"]).fails(1).stderr_has("volume option");
+        }
+        let refused = sandbox.coracle(["volume", "create", "-o", "size=10m", "v"]).fails(1);
+        refused.stderr_has(if sandbox.uid() == 0 {
+            "has no project quotas"
+        } else {
+            "only root can set quotas"
+        });
+        sandbox.coracle(["volume", "ls", "-q"]).ok().stdout_is("");
+    }
+}

@@ -1,5 +1,6 @@
 //! Values that several flags share: sizes, durations, key=value files, comma-separated fields.
 
+use crate::engine::spec::{bytes, decimal_bytes};
 use crate::engine::{Error, Result};
 
 /// A size in bytes as docker reads it: `64m`, `1.5GiB`, `512`; units are powers of 1024 and not case-sensitive.
@@ -7,7 +8,7 @@ use crate::engine::{Error, Result};
 /// # Errors
 /// Not a number with such a unit, negative, or above 2^63.
 pub fn size(flag: &str, text: &str) -> Result<u64> {
-    size_of(flag, text, 1024)
+    bytes(text).ok_or_else(|| no_size(flag, text))
 }
 
 /// The same in powers of 1000, as docker and podman read the sizes of log files (go-units, `FromHumanSize`).
@@ -15,41 +16,12 @@ pub fn size(flag: &str, text: &str) -> Result<u64> {
 /// # Errors
 /// See [`size`].
 pub fn decimal_size(flag: &str, text: &str) -> Result<u64> {
-    size_of(flag, text, 1000)
+    decimal_bytes(text).ok_or_else(|| no_size(flag, text))
 }
 
-fn size_of(flag: &str, text: &str, base: u64) -> Result<u64> {
-    let bad = || {
-        Error::invalid(format!("invalid {flag} {text:?}"))
-            .with_hint("a number with an optional unit: b, k, m, g, t or p (512m, 1.5g)")
-    };
-    let split = text.rfind(|c: char| c.is_ascii_digit() || c == '.').map_or(0, |at| at + 1);
-    let (number, unit) = (&text[..split], text[split..].trim_start().to_ascii_lowercase());
-    let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.') && !number.is_empty();
-    let factor = base.pow(match unit.as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 1,
-        "m" | "mb" | "mib" => 2,
-        "g" | "gb" | "gib" => 3,
-        "t" | "tb" | "tib" => 4,
-        "p" | "pb" | "pib" => 5,
-        _ => return Err(bad()),
-    });
-    if !plain {
-        return Err(bad());
-    }
-    // Whole numbers exactly; fractions as docker, through a float.
-    if let Ok(whole) = number.parse::<u64>() {
-        return whole.checked_mul(factor).filter(|n| i64::try_from(*n).is_ok()).ok_or_else(bad);
-    }
-    let value: f64 = number.parse().map_err(|_| bad())?;
-    #[allow(clippy::cast_precision_loss)]
-    let bytes = value * factor as f64;
-    if !bytes.is_finite() || bytes >= 9.2e18 {
-        return Err(bad());
-    }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    Ok(bytes as u64)
+fn no_size(flag: &str, text: &str) -> Error {
+    Error::invalid(format!("invalid {flag} {text:?}"))
+        .with_hint("a number with an optional unit: b, k, m, g, t or p (512m, 1.5g)")
 }
 
 /// [`size`] for fields that are signed.

@@ -12,7 +12,9 @@ use clap::Args;
 /// Prints its name. One that is there already is no error, as with docker, unless other options were asked for.
 ///
 /// Driver options (--opt): type, device and o, as mount(8) takes them: --opt type=tmpfs --opt device=tmpfs --opt
-/// o=size=100m, or --opt device=/srv/data --opt o=bind. Such a volume is mounted as long as a container uses it.
+/// o=size=100m, or --opt device=/srv/data --opt o=bind. Such a volume is mounted as long as a container uses it. Without a device,
+/// podman's: uid and gid of its owner, and size and inodes as limits (--opt size=10g), for which the file system must have
+/// project quotas (XFS or ext4, mounted with prjquota).
 #[derive(Args, Clone, Debug)]
 pub struct CreateArgs {
     /// Driver; local is the only one

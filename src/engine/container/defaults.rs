@@ -1,7 +1,7 @@
 //! What the configuration contributes to a new container.
 
 use crate::engine::config::Config;
-use crate::engine::spec::{Defaults, Rlimit};
+use crate::engine::spec::{Defaults, Rlimit, bytes};
 use crate::engine::{Error, Result};
 use std::collections::BTreeMap;
 
@@ -109,19 +109,7 @@ fn ulimit(text: &str) -> Result<Rlimit> {
 
 /// `65536k`, `64m` …: powers of 1024.
 fn size_of(text: &str) -> Result<u64> {
-    let bad = || invalid("shm_size", text);
-    let text = text.trim().to_lowercase();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().map_err(|_| bad())?;
-    let shift = match text[digits..].trim_end_matches("ib").trim_end_matches('b') {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return Err(bad()),
-    };
-    number.checked_mul(1 << shift).ok_or_else(bad)
+    bytes(text.trim()).ok_or_else(|| invalid("shm_size", text))
 }
 
 fn invalid(key: &str, text: &str) -> Error {

@@ -14,6 +14,7 @@ pub mod mount;
 pub mod netlink;
 pub mod netns;
 pub mod process;
+pub mod quota;
 pub mod random;
 pub mod relay;
 pub mod rooted;

@@ -17,6 +17,7 @@ mod process;
 mod secret;
 mod security;
 pub mod signal;
+mod size;
 
 pub use facts::{
     AppArmor, CgroupFacts, CgroupManager, CgroupMode, DEFAULT_APPARMOR_PROFILE, Defaults, HostDevice,
@@ -34,6 +35,7 @@ pub use network_words::{NetworkRequest, mac_address};
 pub use process::{ProcessSpec, User};
 pub use secret::{SecretPlace, SecretUse};
 pub use security::SecuritySpec;
+pub use size::{bytes, decimal_bytes};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

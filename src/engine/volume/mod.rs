@@ -6,9 +6,10 @@
 //!
 //! The driver is `local`, with docker's options `type`, `device` and `o`: such a volume is a mount. A bind needs none, its
 //! device is mounted in the container itself; others ([`Volumes::acquire`]) are mounted on `_data` as long as somebody
-//! uses them. Who uses a volume is for `container` to say.
+//! uses them. Podman's `size` and `inodes` limit a volume that is none. Who uses a volume is for `container` to say.
 
 mod filter;
+mod limits;
 mod mounting;
 
 pub use filter::Filters;
@@ -85,6 +86,7 @@ pub struct Volumes {
     root: PathBuf,
     run: PathBuf,
     events: Events,
+    rootless: bool,
 }
 
 impl Volumes {
@@ -94,6 +96,7 @@ impl Volumes {
             root: config.paths.volumes.clone(),
             run: config.paths.run_state.join("volumes"),
             events: Events::open(config),
+            rootless: config.rootless(),
         }
     }
 
@@ -154,6 +157,7 @@ impl Volumes {
     fn fill(&self, volume: &Volume, unfinished: &Path, data: &Path) -> Result<()> {
         let mut builder = fs::DirBuilder::new();
         builder.mode(0o755).create(data).map_err(|e| Error::io("mkdir", data, e))?;
+        self.limit(&volume.options, data)?;
         mounting::give_to_owner(&volume.options, data)?;
         if !volume.is_mount() {
             let mark = unfinished.join(UNFILLED);
@@ -307,6 +311,7 @@ impl Volumes {
                 .and_then(|m| m.modified())
                 .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > std::time::Duration::from_secs(3600)));
             if old && entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                Self::unlimit(&entry.path().join(DATA));
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
@@ -349,9 +354,8 @@ impl Volumes {
         let (unfilled, filling) = (self.dir(name).join(UNFILLED), self.dir(name).join(FILLING));
         let data = self.data(name);
         if fs::symlink_metadata(&filling).is_ok() {
-            // Nothing ran on it yet.
-            fs::remove_dir_all(&data).map_err(|e| Error::io("remove", &data, e))?;
-            fs::create_dir(&data).map_err(|e| Error::io("mkdir", &data, e))?;
+            // Nothing ran on it yet. The directory itself stays, as it may have limits.
+            empty(&data)?;
         } else if fs::symlink_metadata(&unfilled).is_ok() {
             let empty = fs::read_dir(&data).map_err(|e| Error::io("list", &data, e))?.next().is_none();
             if !empty {
@@ -374,6 +378,17 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
+/// Removes what is in a directory.
+fn empty(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory).map_err(|e| Error::io("list", directory, e))? {
+        let path = entry.map_err(|e| Error::io("list", directory, e))?.path();
+        let is_dir = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
+        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(|e| Error::io("remove", &path, e))?;
+    }
+    Ok(())
+}
+
 /// What was in a volume that is none any more.
 #[must_use]
 #[derive(Debug)]
@@ -383,6 +398,7 @@ impl Retired {
     /// Removes it. The container's processes wrote into it: it is walked without following links.
     pub fn discard(self) -> Result<()> {
         let Some(gone) = self.0 else { return Ok(()) };
+        Volumes::unlimit(&gone.join(DATA));
         fs::remove_dir_all(&gone).map_err(|e| Error::io("remove", &gone, e))
     }
 }
@@ -390,7 +406,7 @@ impl Retired {
 impl Volume {
     /// Whether it is a mount of something else.
     pub fn is_mount(&self) -> bool {
-        self.options.contains_key("device") || self.options.contains_key("type")
+        mounting::is_mount(&self.options)
     }
 }
 

@@ -18,16 +18,11 @@ use std::process::{Command, Stdio};
 ///
 /// `Invalid` for an unknown one, or a device without what says how to mount it.
 pub(super) fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
-    for (key, value) in options {
+    for key in options.keys() {
         match key.as_str() {
             "type" | "device" | "o" => {}
             "copy" | "nocopy" | "uid" | "gid" | "UID" | "GID" => {}
-            "size" | "inodes" | "SIZE" | "INODES" | "noquota" | "NOQUOTA" => {
-                return Err(Error::unsupported(format!(
-                    "volume option {key}={value}: quotas are not supported"
-                ))
-                .with_hint("for memory: --opt type=tmpfs --opt device=tmpfs --opt o=size=100m"));
-            }
+            "size" | "inodes" | "SIZE" | "INODES" | "noquota" | "NOQUOTA" => {}
             _ => {
                 return Err(Error::invalid(format!("invalid option {key:?} for the driver local"))
                     .with_hint("it has type, device and o, as mount(8) takes them"));
@@ -35,6 +30,7 @@ pub(super) fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
         }
     }
     let has = |key: &str| options.get(key).is_some_and(|v| !v.is_empty());
+    super::limits::limits(options)?;
     if has("type") && !has("device") {
         return Err(Error::invalid("missing device in volume options").with_hint("add --opt device=…"));
     }
@@ -57,18 +53,25 @@ fn binds(options: &BTreeMap<String, String>) -> bool {
     options.contains_key("device") && words(options).any(|w| matches!(w, "bind" | "rbind"))
 }
 
+/// Whether such a volume is a mount of something else.
+pub(super) fn is_mount(options: &BTreeMap<String, String>) -> bool {
+    options.contains_key("device") || options.contains_key("type")
+}
+
+/// The value of podman's `uid`, `size` …: a word of `o`, or an option of its own, in either case.
+pub(super) fn given<'a>(options: &'a BTreeMap<String, String>, key: &str) -> Option<&'a str> {
+    let own = [key.to_owned(), key.to_uppercase()];
+    let word = words(options).find_map(|w| w.strip_prefix(key)?.strip_prefix('='));
+    word.or_else(|| own.iter().find_map(|k| options.get(k)).map(String::as_str))
+}
+
 /// `o=uid=…,gid=…` of a volume that is no mount: its owner (podman).
 pub(super) fn give_to_owner(options: &BTreeMap<String, String>, data: &Path) -> Result<()> {
     if options.contains_key("device") {
         return Ok(());
     }
-    let given = |key: &str| {
-        let own = [key.to_owned(), key.to_uppercase()];
-        let word = words(options).find_map(|w| w.strip_prefix(key)?.strip_prefix('='));
-        word.or_else(|| own.iter().find_map(|k| options.get(k)).map(String::as_str))
-    };
     let number = |key: &str| -> Result<Option<u32>> {
-        given(key)
+        given(options, key)
             .map(|v| v.parse().map_err(|_| Error::invalid(format!("volume option {key}={v}: not a number"))))
             .transpose()
     };
@@ -199,11 +202,12 @@ mod tests {
             &[("type", "none"), ("device", "/srv"), ("o", "bind")],
             &[("device", "/srv"), ("o", "bind,ro")],
             &[("o", "uid=1000,gid=1000")],
+            &[("size", "1g"), ("o", "inodes=50")],
         ] {
             assert!(check_options(&map(good)).is_ok(), "{good:?}");
         }
         for bad in [
-            &[("size", "1g")][..],
+            &[("size", "much")][..],
             &[("type", "tmpfs")],
             &[("device", "/dev/x")],
             &[("device", "relative"), ("o", "bind")],
