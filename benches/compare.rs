@@ -15,6 +15,9 @@
 #[allow(dead_code, unused_imports, unused_macros, reason = "a kit has more tools than one day needs")]
 mod support;
 
+#[path = "scale.rs"]
+mod scale;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -317,6 +320,7 @@ impl Benchmark {
             }
         }
         self.archives(table);
+        self.scale(table);
     }
 
     /// Commit of a container with 100 MB of its own, and export of one with 1 GB, beside podman's; export beside GNU tar's

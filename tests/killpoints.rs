@@ -11,6 +11,13 @@ use crate::support::{Registry, RegistryOptions, Sandbox, Tarball, busybox_entrie
 const ELSEWHERE: &[(&str, &str)] = &[
     ("reset.after-containers", "it takes everything: verbs::a_reset_that_was_killed_is_repeated"),
     ("reset.after-images", "likewise"),
+    (
+        "checkpoint.after-state",
+        "not every machine has CRIU: checkpoint::killed_on_the_way_it_can_be_done_again",
+    ),
+    ("checkpoint.after-dump", "likewise"),
+    ("checkpoint.after-rename", "likewise"),
+    ("restore.after-start", "likewise"),
 ];
 
 /// Every crash point in the source; those of `network.` need networks and are visited by their own tests.

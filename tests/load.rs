@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::support::{Outcome, Sandbox, require};
@@ -73,9 +74,37 @@ fn thousands_of_events_from_eight_processes_are_all_seen() {
     }
 }
 
+/// A name a container, and what all of them together take: made and started eight at a time, removed by one command.
+#[test]
+fn a_hundred_containers_are_started_looked_at_and_removed() {
+    for sandbox in require!(Sandbox::both()) {
+        sandbox.pull(IMAGE);
+        let eight = |count: usize, verb: &(dyn Fn(&str) + Sync)| {
+            std::thread::scope(|scope| {
+                for worker in 0..8 {
+                    scope.spawn(move || (worker..count).step_by(8).for_each(|n| verb(&format!("many-{n}"))));
+                }
+            });
+        };
+        eight(100, &|name| {
+            let create = ["create", "--network=none", "--name", name, IMAGE, "sleep", "1000"];
+            drop(sandbox.coracle(create).ok());
+        });
+        assert_eq!(sandbox.coracle(["ps", "-aq"]).ok().lines().len(), 100);
+        eight(40, &|name| drop(sandbox.coracle(["start", name]).ok()));
+        assert_eq!(sandbox.coracle(["ps", "-q"]).ok().lines().len(), 40);
+        let stats = sandbox.coracle(["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"]).ok();
+        assert_eq!(stats.lines().len(), 40, "{stats}");
+        let removed = sandbox.coracle(["rm", "-fa", "-t", "0"]).ok();
+        assert_eq!(removed.lines().len(), 100);
+        sandbox.coracle(["ps", "-aq"]).ok().stdout_is("");
+    }
+}
+
 /// What a call may say that came at the wrong moment.
 const WORDS: &[&str] = &[
     "no such container",
+    "no such object",
     "not running",
     "is not paused",
     "already",
@@ -113,33 +142,30 @@ const INSIDE: &[&str] = &[
 fn call(number: u64) -> Vec<&'static str> {
     let name = if number & 1 == 0 { "s" } else { "t" };
     let other = if number & 1 == 0 { "t" } else { "s" };
-    match (number >> 1) % 20 {
-        0..=2 => vec!["start", name],
-        3 => vec!["stop", "-t", "0", name],
-        4 => vec!["kill", name],
-        5 => vec!["kill", "-s", "TERM", name],
-        6 => vec!["rm", "-f", "-t", "0", name],
-        7 => vec!["rm", name],
-        8 => vec!["rename", name, other],
-        9 | 10 => vec!["exec", name, "true"],
-        11 => vec!["pause", name],
-        12 => vec!["unpause", name],
-        13 => vec!["update", "--restart", "no", name],
-        14 => vec!["restart", "-t", "0", name],
-        15 => vec!["init", name],
-        16 => vec!["ps", "-a"],
-        17 => vec!["inspect", name],
-        18 => vec!["top", name],
-        _ => vec![
-            "create",
-            "--network=none",
-            "--name",
-            name,
-            IMAGE,
-            "sh",
-            "-c",
-            "trap 'exit 5' TERM; sleep 1000 & wait",
-        ],
+    match (number >> 1) % 40 {
+        0..=8 => vec!["start", name],
+        9 | 10 => vec!["stop", "-t", "0", name],
+        11 => vec!["kill", name],
+        12 => vec!["kill", "-s", "TERM", name],
+        13 => vec!["rm", "-f", "-t", "0", name],
+        14 => vec!["rm", name],
+        15 | 16 => vec!["rename", name, other],
+        17..=22 => vec!["exec", name, "true"],
+        23 | 24 => vec!["pause", name],
+        25..=27 => vec!["unpause", name],
+        28 => vec!["update", "--restart", "no", name],
+        29 => vec!["restart", "-t", "0", name],
+        30 => vec!["init", name],
+        31 => vec!["ps", "-a"],
+        32 => vec!["inspect", name],
+        33 => vec!["top", name],
+        34 => vec!["stats", "--no-stream", name],
+        35 => vec!["cp", if name == "s" { "s:/etc/passwd" } else { "t:/etc/passwd" }, "-"],
+        36 => vec!["logs", name],
+        _ => {
+            let script = "trap 'exit 5' TERM; sleep 1000 & wait";
+            vec!["create", "--network=none", "--name", name, IMAGE, "sh", "-c", script]
+        }
     }
 }
 
@@ -185,7 +211,18 @@ fn storm(sandbox: &Sandbox, lasts: Duration) {
     let end = Instant::now() + lasts;
     let unfair = Mutex::new(Vec::new());
     let counts = Mutex::new(BTreeMap::<String, (u32, u32)>::new());
+    let working = AtomicUsize::new(8);
     std::thread::scope(|scope| {
+        let working = &working;
+        // An exec that came just before a pause waits for somebody to end that.
+        scope.spawn(move || {
+            while working.load(Relaxed) > 0 {
+                std::thread::sleep(Duration::from_millis(200));
+                if Instant::now() > end {
+                    sandbox.coracle(["unpause", "--all"]).run();
+                }
+            }
+        });
         for thread in 0..8_u64 {
             let (unfair, counts) = (&unfair, &counts);
             scope.spawn(move || {
@@ -209,6 +246,7 @@ fn storm(sandbox: &Sandbox, lasts: Duration) {
                         unfair.lock().unwrap().push(outcome.to_string());
                     }
                 }
+                working.fetch_sub(1, Relaxed);
             });
         }
     });

@@ -15,6 +15,7 @@ mod accounts;
 mod archives;
 mod artifacts;
 mod check;
+mod checkpoint;
 mod chunked;
 mod commit;
 mod completion;

@@ -1,6 +1,7 @@
 //! Commands on containers, one file each.
 
 pub mod attach;
+pub mod checkpoint;
 pub mod cleanup;
 pub mod clone;
 pub mod commit;
@@ -25,6 +26,7 @@ pub mod prune;
 pub mod ps;
 pub mod rename;
 pub mod restart;
+pub mod restore;
 pub mod rm;
 pub mod run;
 pub mod runlabel;
@@ -54,6 +56,7 @@ pub enum ContainerCommand {
     Cleanup(Later<cleanup::CleanupArgs>),
     #[command(hide = true)]
     HealthMonitor(Later<healthcheck::MonitorArgs>),
+    Checkpoint(Later<checkpoint::CheckpointArgs>),
     Clone(Later<clone::CloneArgs>),
     Commit(Later<commit::CommitArgs>),
     Cp(Later<cp::CpArgs>),
@@ -72,6 +75,7 @@ pub enum ContainerCommand {
     Prune(Later<prune::PruneArgs>),
     Rename(Later<rename::RenameArgs>),
     Restart(Later<restart::RestartArgs>),
+    Restore(Later<restore::RestoreArgs>),
     #[command(visible_alias = "remove")]
     Rm(Later<rm::RmArgs>),
     Run(Later<run::RunArgs>),
@@ -96,6 +100,7 @@ impl ContainerCommand {
             Self::Logs(args) => logs::run(cx, args.0),
             Self::Cleanup(args) => cleanup::run(cx, args.0),
             Self::HealthMonitor(args) => healthcheck::monitor(cx, args.0),
+            Self::Checkpoint(args) => checkpoint::run(cx, args.0),
             Self::Clone(args) => clone::run(cx, args.0),
             Self::Commit(args) => commit::run(cx, args.0),
             Self::Cp(args) => cp::run(cx, args.0),
@@ -113,6 +118,7 @@ impl ContainerCommand {
             Self::Port(args) => port::run(cx, args.0),
             Self::Prune(args) => prune::run(cx, args.0),
             Self::Rename(args) => rename::run(cx, args.0),
+            Self::Restore(args) => restore::run(cx, args.0),
             Self::Restart(args) => restart::run(cx, args.0),
             Self::Rm(args) => rm::run(cx, args.0),
             Self::Runlabel(args) => runlabel::run(cx, args.0),

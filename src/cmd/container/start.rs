@@ -3,10 +3,11 @@
 use super::select::{SelectArgs, Selection, each};
 use super::started::{Attach, start_attached};
 use crate::cmd::{Context, Exit};
-use crate::engine::container::{StartOptions, start};
+use crate::engine::container::{RestoreOptions, StartOptions, restore, start};
 use crate::engine::state::Status;
 use crate::engine::{Error, Result};
 use clap::Args;
+use std::path::PathBuf;
 
 /// Start one or more containers
 #[derive(Args, Debug)]
@@ -17,12 +18,12 @@ pub struct StartArgs {
     /// Attach standard output and error, and pass on signals
     #[arg(long, short = 'a')]
     attach: bool,
-    /// Restore from a checkpoint (refused: there are none yet)
+    /// Restore from this checkpoint
     #[arg(long, value_name = "NAME")]
     checkpoint: Option<String>,
-    /// See --checkpoint
-    #[arg(long, value_name = "DIR")]
-    checkpoint_dir: Option<String>,
+    /// With --checkpoint: directory of the checkpoints
+    #[arg(long, value_name = "DIR", requires = "checkpoint")]
+    checkpoint_dir: Option<PathBuf>,
     /// Keys that detach from the container, a comma-separated list; empty: none
     #[arg(long, value_name = "KEYS", allow_hyphen_values = true)]
     detach_keys: Option<String>,
@@ -41,9 +42,6 @@ pub struct StartArgs {
 
 /// Starts them; with --attach or --interactive one, and follows it.
 pub fn run(cx: &Context, args: StartArgs) -> Result<Exit> {
-    if args.checkpoint.is_some() || args.checkpoint_dir.is_some() {
-        return Err(Error::unsupported("--checkpoint: checkpoints are not supported yet"));
-    }
     let selection = Selection {
         args: &args.select,
         all: args.all,
@@ -56,6 +54,15 @@ pub fn run(cx: &Context, args: StartArgs) -> Result<Exit> {
         return Err(Error::invalid("you cannot start and attach multiple containers at once"));
     }
     let (chosen, failed) = selection.choose(cx)?;
+    if let Some(name) = args.checkpoint {
+        if attached || chosen.len() > 1 {
+            return Err(Error::invalid("one container is restored from a checkpoint, and not attached"));
+        }
+        let directory =
+            args.checkpoint_dir.map(|directory| std::path::absolute(&directory).unwrap_or(directory));
+        let options = RestoreOptions { name, directory, keep: true, ..RestoreOptions::default() };
+        return each(cx, (chosen, failed), |engine, id| restore(engine, id, &options).map(drop));
+    }
     if !attached {
         let start = |engine: &_, id: &str| {
             start(engine, id, StartOptions { detached: true, ..StartOptions::default() }, &mut |_| Ok(()))

@@ -70,6 +70,12 @@ pub(super) fn create(launch: &Launch<'_>) -> Vec<OsString> {
         let option = format!("--preserve-fds={}", launch.preserved.count());
         args.extend(["--runtime-opt".into(), option.into()]);
     }
+    if let Some((images, options)) = launch.restore {
+        args.extend(["--restore".into(), images.into()]);
+        for option in options {
+            args.extend(["--runtime-opt".into(), option.into()]);
+        }
+    }
     if let Some((program, arguments)) = launch.exit_command.split_first() {
         args.extend(["--exit-command".into(), program.clone()]);
         for argument in arguments {

@@ -114,6 +114,8 @@ pub struct Launch<'a> {
     pub sdnotify_socket: Option<&'a Path>,
     /// `--preserve-fds`.
     pub preserved: &'a Preserved,
+    /// CRIU's images, and arguments of the runtime's: the processes are restored, and run at once.
+    pub restore: Option<(&'a Path, &'a [String])>,
     /// conmon's log level; it says little and nobody listens.
     pub log_level: &'a str,
     /// With [`LogTarget::Passthrough`]: stdin, stdout, stderr.
@@ -141,6 +143,7 @@ impl<'a> Launch<'a> {
             no_new_keyring: false,
             sdnotify_socket: None,
             preserved: const { &Preserved(Vec::new()) },
+            restore: None,
             log_level: "error",
             stdio: None,
         }

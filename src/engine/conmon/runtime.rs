@@ -218,6 +218,21 @@ impl Runtime {
         self.call_with(&["update", "--resources", "/proc/self/fd/3", id], Some(file.as_fd())).map(drop)
     }
 
+    /// Has CRIU write a container's processes into the directory `images`, its log with them. `args`: flags of runc's verb, which
+    /// crun shares.
+    pub fn checkpoint(&self, id: &str, images: &Path, args: &[String]) -> Result<()> {
+        let images = images.to_string_lossy();
+        let mut words = vec!["checkpoint", "--image-path", &images, "--work-path", &images];
+        words.extend(args.iter().map(String::as_str));
+        words.push(id);
+        self.call(&words).map(drop)
+    }
+
+    /// What the program says of itself.
+    pub fn version(&self) -> Result<String> {
+        self.call(&["--version"])
+    }
+
     /// Freezes (or thaws) all processes of a container.
     pub fn pause(&self, id: &str, paused: bool) -> Result<()> {
         self.call(&[if paused { "pause" } else { "resume" }, id]).map(drop)

@@ -5,6 +5,7 @@
 //! resolved by descriptor below that root, whatever links the container has laid, and nothing of it is read but through
 //! descriptors (CVE-2018-15664, CVE-2019-14271: docker resolved such paths by name, and loaded libraries of the container).
 
+use super::stop::gone;
 use super::told::tell;
 use super::volumes;
 use crate::engine::host::process::PidFd;
@@ -15,7 +16,7 @@ use crate::engine::state::Record;
 use crate::engine::store::MountOptions;
 use crate::engine::store::diff::create::{Archive, ArchiveOptions, ChangeKind, Node, Sink, everything};
 use crate::engine::store::diff::{IdMaps, Merge, Whiteouts, apply};
-use crate::engine::{Engine, Error, Result};
+use crate::engine::{Engine, Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -369,7 +370,11 @@ fn enter<'e>(
     let root = match &spec.image.rootfs {
         Some(rootfs) => open_directory(Path::new(rootfs))?,
         None => {
-            let mounted = engine.store.mount(&record.id, &MountOptions::default())?;
+            let mounted = match engine.store.mount(&record.id, &MountOptions::default()) {
+                // Removed meanwhile.
+                Err(_) if engine.state.load(&record.id).is_err() => return Err(gone(&record.id)),
+                mounted => mounted?,
+            };
             inside.mounted = Some((engine, record.id.clone()));
             open_directory(&mounted)?
         }
@@ -394,7 +399,11 @@ fn running_root(record: &Record) -> Result<Option<OwnedFd>> {
     }
     let Some(process) = PidFd::open(record.state.pid, record.state.pid_start)? else { return Ok(None) };
     let path = format!("/proc/{}/root", record.state.pid);
-    let root = open_directory(Path::new(&path))?;
+    let root = match open_directory(Path::new(&path)) {
+        // It has just ended.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound) => return Ok(None),
+        root => root?,
+    };
     // The PID was the container's all the while.
     Ok((!process.wait(Some(std::time::Duration::ZERO))?).then_some(root))
 }

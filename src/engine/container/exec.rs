@@ -6,6 +6,7 @@
 
 use super::attach::{Attached, Gate, Pipes, state_error};
 use super::exec_process::{Wanted, derive};
+use super::ground::Ground;
 use super::pause::after_commit;
 use super::scope;
 use super::start::anticipate;
@@ -63,6 +64,7 @@ pub struct Session {
     terminal: bool,
     over: bool,
     told: ToldSession,
+    ground: Ground,
 }
 
 #[derive(Debug)]
@@ -112,13 +114,24 @@ pub fn exec(engine: &Engine, id: &str, options: &ExecOptions) -> Result<Session>
         return Err(state_error(&record, what));
     }
     anticipate(engine, record.spec()?);
-    let run_dir = RunDir::new(engine.state.run_dir(id));
+    make(engine, &record, options).map_err(|e| Ground::of(&record).explain(e))
+}
+
+fn make(engine: &Engine, record: &Record, options: &ExecOptions) -> Result<Session> {
+    let run_dir = RunDir::new(engine.state.run_dir(&record.id));
     sweep(&run_dir);
-    let process = process(&run_dir, &record, options)?;
+    let process = process(&run_dir, record, options)?;
     let session = random::id()?;
     let dir = run_dir.exec_session(&session);
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(dir.path()).map_err(|e| Error::io("mkdir", dir.path(), e))?;
+    // Never the run's own directory: that is gone when the run is.
+    for path in [&run_dir.exec_sessions(), dir.path()] {
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::io("mkdir", path, e));
+            }
+            _ => {}
+        }
+    }
     let unfinished = Unfinished(Some(dir.clone()));
     remember(&dir, options, me(), me())?;
     crate::failpoint!("exec.after-directory");
@@ -128,9 +141,9 @@ pub fn exec(engine: &Engine, id: &str, options: &ExecOptions) -> Result<Session>
     let runtime = Runtime::find(&engine.config, &record.state.runtime)?;
     scope::reach(engine, &record.state.cgroup_path);
     let command = options.process.command.join(" ");
-    let told = ToldSession::new(engine, &record, &session);
+    let told = ToldSession::new(engine, record, &session);
     told.tell(&format!("exec_create: {command}"));
-    let session = spawn(engine, &record, runtime, (session, told), dir, options)?;
+    let session = spawn(engine, record, runtime, (session, told), dir, options)?;
     session.told.tell(&format!("exec_start: {command}"));
     unfinished.keep();
     Ok(session)
@@ -172,7 +185,9 @@ fn spawn(
     crate::failpoint!("exec.after-spawn");
     remember(&dir, options, me(), (pid, start))?;
     let container = record.id.clone();
+    let ground = Ground::of(record);
     Ok(Session {
+        ground,
         id,
         attached,
         holder,
@@ -220,7 +235,7 @@ impl Session {
         if let Holder::Conmon(conmon) = &mut self.holder {
             let started = conmon.start(self.attached.is_some());
             self.over |= started.is_err();
-            started?;
+            started.map_err(|e| self.ground.explain(e))?;
         }
         crate::failpoint!("exec.after-start");
         Ok(())
@@ -261,7 +276,7 @@ impl Session {
             self.told.tell_end(code);
         }
         crate::failpoint!("exec.after-exit");
-        code
+        code.map_err(|e| self.ground.explain(e))
     }
 }
 

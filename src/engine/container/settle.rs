@@ -19,6 +19,9 @@ use std::time::Duration;
 /// is given up after this.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often a bundle directory is removed into which somebody writes meanwhile.
+const EXEC_TRIES: u32 = 200;
+
 /// Makes the record agree with the world and cleans up after an ended run. `None`: the container's creation was
 /// interrupted or its removal has begun; see [`super::remove::finish`].
 pub(super) fn settle(engine: &Engine, locked: &Locked) -> Result<Option<Record>> {
@@ -179,10 +182,17 @@ fn remove_run_dir(engine: &Engine, id: &str) -> Result<()> {
     if shared.is_dir() {
         mount::detach(&shared)?;
     }
-    match fs::remove_dir_all(&dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &dir, e)),
-        _ => Ok(()),
+    // Nobody locks what an exec writes below it, who sees only then that there is nothing to exec in.
+    for last in (0..EXEC_TRIES).rev() {
+        match fs::remove_dir_all(&dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::DirectoryNotEmpty && last > 0 => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &dir, e)),
+            _ => break,
+        }
     }
+    Ok(())
 }
 
 /// The runtime a container was last started with.

@@ -7,7 +7,7 @@
 use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
 use super::told::{tell, tell_surroundings};
-use super::{facts, health, network, prepare, scope, seccomp_cache};
+use super::{checkpoint, facts, health, network, prepare, scope, seccomp_cache};
 use crate::engine::conmon::{self, Launch, LogTarget, Preserved, RunDir, Runtime, Standby, Waited, stand_by};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::cgroup;
@@ -34,6 +34,17 @@ pub struct StartOptions<'a> {
     pub stdio: Option<[BorrowedFd<'a>; 3]>,
     /// Nobody will attach stdin, so it stays open when a client goes away (`-di`).
     pub detached: bool,
+    /// Its processes are restored from a checkpoint.
+    pub restoration: Option<Restoration>,
+}
+
+/// What processes are restored from.
+#[derive(Debug)]
+pub struct Restoration {
+    /// Directory of CRIU's images.
+    pub images: PathBuf,
+    /// Flags of the runtime's `restore`.
+    pub args: Vec<String>,
 }
 
 /// Begins what the runtime is going to wait for and what needs no container: to be called by front ends as soon as it is
@@ -141,6 +152,8 @@ struct Made {
     spec: ContainerSpec,
     /// See [`prepare::Prepared`].
     compiled: Option<PathBuf>,
+    /// It was restored, and runs already.
+    runs: bool,
 }
 
 /// Starts what was initialized.
@@ -158,7 +171,8 @@ fn go_on(
     record.state.status = Status::Starting;
     locked.save(&record.state)?;
     crate::failpoint!("init.going-on");
-    Made { run_dir, runtime, spec, compiled: None }.let_go(engine, locked, record, keep_restart_count, attach)
+    let made = Made { run_dir, runtime, spec, compiled: None, runs: false };
+    made.let_go(engine, locked, record, keep_restart_count, attach)
 }
 
 /// Everything up to the moment at which the process waits to be let go.
@@ -193,7 +207,10 @@ fn make(engine: &Engine, locked: &Locked, record: &mut Record, options: &StartOp
         wait()?;
         prepared.write_config(&run_dir)?;
         let scope = scope::of_conmon(engine, &spec, manager, &prepared.cgroups_path);
-        let created = conmon.go(scope.as_ref())?;
+        let created = conmon.go(scope.as_ref()).map_err(|e| match options.restoration {
+            Some(_) => checkpoint::explained(e, &run_dir.path().join("restore.log")),
+            None => e,
+        })?;
         Ok((prepared, created))
     })?;
     crate::failpoint!("start.after-launch");
@@ -222,7 +239,8 @@ fn make(engine: &Engine, locked: &Locked, record: &mut Record, options: &StartOp
                 .context("write the PID file")?;
         }
     }
-    Ok(Made { run_dir, runtime, spec, compiled: prepared.compiled })
+    let runs = options.restoration.is_some();
+    Ok(Made { run_dir, runtime, spec, compiled: prepared.compiled, runs })
 }
 
 impl Made {
@@ -237,7 +255,7 @@ impl Made {
     ) -> Result<()> {
         let (id, state) = (locked.id(), &record.state);
         attach(&self.run_dir)
-            .and_then(|()| self.runtime.start(id, state.pid, false))
+            .and_then(|()| if self.runs { Ok(()) } else { self.runtime.start(id, state.pid, false) })
             .map_err(|e| explained(engine, id, state, e))?;
         crate::failpoint!("start.after-start");
         mark_running(locked, record, keep_restart_count)?;
@@ -315,6 +333,7 @@ impl Starting<'_> {
             no_new_keyring: config.containers.containers.keyring == Some(false),
             sdnotify_socket: None,
             preserved: &options.preserved,
+            restore: options.restoration.as_ref().map(|from| (from.images.as_path(), from.args.as_slice())),
             log_level: config.overrides.log_level.as_deref().unwrap_or("error"),
             stdio: options.stdio,
             ..Launch::new(&conmon, self.runtime, self.run_dir, &exits)
@@ -332,6 +351,7 @@ fn mark_running(locked: &Locked, record: &mut Record, keep_restart_count: bool) 
     state.oom_killed = false;
     state.error.clear();
     state.stopped_by_user = false;
+    (state.checkpointed_at, state.restored_at) = (None, None);
     if !keep_restart_count {
         state.restart_count = 0;
     }

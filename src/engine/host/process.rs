@@ -49,6 +49,20 @@ pub fn alive(pid: u32, start: u64) -> bool {
     pid != 0 && start_time(pid) == Some(start)
 }
 
+/// Whether the process that had this PID at `start` has ended, or is about to: `PF_EXITING` of linux/sched.h. The first one of a
+/// PID namespace kills all others and waits for them when it is that far.
+pub fn is_ending(pid: u32, start: u64) -> bool {
+    const EXITING: u64 = 4;
+    let stat = read_proc(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let flags = || stat.rsplit_once(") ")?.1.split(' ').nth(6)?.parse::<u64>().ok();
+    match parse_stat(&stat) {
+        Some((state, begun)) if begun == start && !matches!(state, 'Z' | 'X') => {
+            flags().is_some_and(|flags| flags & EXITING != 0)
+        }
+        _ => true,
+    }
+}
+
 /// A process held by descriptor: signals and waits cannot hit another that got its PID (pidfd_open(2)).
 #[derive(Debug)]
 pub struct PidFd {
@@ -163,6 +177,7 @@ mod tests {
         assert!(alive(me, start));
         assert!(!alive(me, start + 1));
         assert!(!alive(0, 0));
+        assert!(!is_ending(me, start) && is_ending(me, start + 1));
     }
 
     #[test]

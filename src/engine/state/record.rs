@@ -122,6 +122,12 @@ pub struct ContainerState {
     /// `start` ran for it since it was made.
     #[serde(skip_serializing_if = "is_default")]
     pub started_before: bool,
+    /// When it was checkpointed, if it was not started anew since.
+    #[serde(skip_serializing_if = "is_default")]
+    pub checkpointed_at: Option<jiff::Timestamp>,
+    /// When it was restored from a checkpoint, if that was its last start.
+    #[serde(skip_serializing_if = "is_default")]
+    pub restored_at: Option<jiff::Timestamp>,
     /// Why the last start failed; empty: it did not.
     #[serde(skip_serializing_if = "is_default")]
     pub error: String,

@@ -231,10 +231,10 @@ fn lifecycle(record: &Record) -> State {
         started_at: GoTime(state.started_at),
         finished_at: GoTime(state.finished_at),
         health: health(record),
-        checkpointed: false,
+        checkpointed: state.checkpointed_at.is_some(),
         cgroup_path: state.cgroup_path.clone(),
-        checkpointed_at: GoTime(None),
-        restored_at: GoTime(None),
+        checkpointed_at: GoTime(state.checkpointed_at),
+        restored_at: GoTime(state.restored_at),
         stopped_by_user: state.stopped_by_user,
     }
 }

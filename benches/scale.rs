@@ -1,0 +1,126 @@
+//! Many containers, and much in one of them: rows of `compare`.
+
+use super::{Benchmark, Round, Table, line};
+use crate::support::Who;
+use std::ffi::OsString;
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+impl Benchmark {
+    /// 100 containers made, started eight at a time, looked at and removed; 1 GB copied into a container and out of it.
+    pub fn scale(&self, table: &mut Table) {
+        let who = if self.sandbox.who == Who::Root { "root" } else { "rootless" };
+        let name = |what: &str| format!("{what}, {who}");
+        let tools = [&self.coracle, &self.podman];
+        if table.wants("rm -fa") {
+            let contenders: Vec<Round<'_>> =
+                tools.into_iter().map(|tool| Box::new(move || self.removed(tool)) as _).collect();
+            table.row(&name("rm -fa of 100"), table.rounds.div_ceil(5), contenders);
+        }
+        if table.wants("start of 100") {
+            let contenders: Vec<Round<'_>> =
+                tools.into_iter().map(|tool| Box::new(move || self.started(tool)) as _).collect();
+            table.row(&name("start of 100, 8 at a time"), table.rounds.div_ceil(5), contenders);
+        }
+        if table.wants("stats") {
+            for tool in tools {
+                self.create(tool, 100);
+                self.start(tool, 100);
+            }
+            let stats = ["stats", "--no-stream"];
+            let contenders: Vec<Round<'_>> =
+                tools.into_iter().map(|tool| Box::new(move || self.time(&line(tool, &stats))) as _).collect();
+            table.row(&name("stats --no-stream of 100"), table.rounds.div_ceil(3), contenders);
+            for tool in tools {
+                self.time(&line(tool, &["rm", "-f", "-a", "-t", "0"]));
+            }
+        }
+        if table.wants("cp of 1 GB") {
+            self.copies(table, &name);
+        }
+    }
+
+    fn create(&self, tool: &[OsString], count: usize) {
+        for number in 0..count {
+            let (prefix, create) = (self.prefix(tool), ["create", "--network", "none", "--name"]);
+            let argv =
+                line(&line(tool, &create), &[&format!("{prefix}{number}"), "lab/busybox", "sleep", "1000"]);
+            self.time(&argv);
+        }
+    }
+
+    /// In one store a name is taken for both.
+    fn prefix(&self, tool: &[OsString]) -> &'static str {
+        if tool == self.coracle { "own-" } else { "foreign-" }
+    }
+
+    /// Eight processes, each with every eighth container.
+    fn start(&self, tool: &[OsString], count: usize) -> Duration {
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            for worker in 0..8 {
+                scope.spawn(move || {
+                    for number in (worker..count).step_by(8) {
+                        self.time(&line(tool, &["start", &format!("{}{number}", self.prefix(tool))]));
+                    }
+                });
+            }
+        });
+        begun.elapsed()
+    }
+
+    fn started(&self, tool: &[OsString]) -> Duration {
+        self.create(tool, 100);
+        let took = self.start(tool, 100);
+        self.time(&line(tool, &["rm", "-f", "-a", "-t", "0"]));
+        took
+    }
+
+    fn removed(&self, tool: &[OsString]) -> Duration {
+        self.create(tool, 100);
+        self.start(tool, 100);
+        self.time(&line(tool, &["rm", "-f", "-a", "-t", "0"]))
+    }
+
+    fn copies(&self, table: &mut Table, name: &dyn Fn(&str) -> String) {
+        let tools = [("own", &self.coracle), ("foreign", &self.podman)];
+        let tree = self.sandbox.mkdir("work/tree");
+        let write = "i=0; while [ $i -lt 1000 ]; do head -c 1000000 /dev/urandom > $i; i=$((i+1)); done";
+        let made =
+            self.sandbox.command(["sh", "-c", write]).cwd(&tree).into_std().stdin(Stdio::null()).status();
+        assert!(made.unwrap().success());
+        for (container, tool) in tools {
+            let run =
+                ["run", "-d", "--name", container, "--network", "none", "lab/busybox", "sleep", "100000"];
+            self.time(&line(tool, &run));
+        }
+        let source = format!("{}/.", tree.display());
+        let into = &|(container, tool): (&str, &Vec<OsString>)| {
+            let took = self.time(&line(tool, &["cp", &source, &format!("{container}:/data")]));
+            self.time(&line(
+                tool,
+                &["exec", container, "sh", "-c", "mv /data /kept 2>/dev/null; rm -rf /data"],
+            ));
+            took
+        };
+        let contenders: Vec<Round<'_>> =
+            tools.into_iter().map(|tool| Box::new(move || into(tool)) as _).collect();
+        table.row(&name("cp of 1 GB in"), table.rounds.div_ceil(5), contenders);
+        let target = self.sandbox.path("work/copied");
+        let out = |(container, tool): (&str, &Vec<OsString>)| {
+            let argv = ["cp", &format!("{container}:/kept"), target.to_str().unwrap()];
+            let took = self.time(&line(tool, &argv));
+            fs::remove_dir_all(&target).unwrap();
+            took
+        };
+        let out = &out;
+        let contenders: Vec<Round<'_>> =
+            tools.into_iter().map(|tool| Box::new(move || out(tool)) as _).collect();
+        table.row(&name("cp of 1 GB out"), table.rounds.div_ceil(5), contenders);
+        for (container, tool) in tools {
+            self.time(&line(tool, &["rm", "-f", "-t", "0", container]));
+        }
+        fs::remove_dir_all(&tree).unwrap();
+    }
+}
