@@ -127,7 +127,7 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
     let target = format!("{at}/{point}");
     let saved = sandbox.path("work/saved").join(point).display().to_string();
     let archive = sandbox.mkdir("work/archives").join(point).display().to_string();
-    let runtime = program("crun").or_else(|_| program("runc")).unwrap().display().to_string();
+    let runtime = program("runc").or_else(|_| program("crun")).unwrap().display().to_string();
     let mut killed = false;
     for argv in SERIES {
         let argv: Vec<&str> = argv

@@ -22,7 +22,7 @@ pub struct StartArgs {
     #[arg(long, value_name = "NAME")]
     checkpoint: Option<String>,
     /// With --checkpoint: directory of the checkpoints
-    #[arg(long, value_name = "DIR", requires = "checkpoint")]
+    #[arg(long, value_name = "DIR")]
     checkpoint_dir: Option<PathBuf>,
     /// Keys that detach from the container, a comma-separated list; empty: none
     #[arg(long, value_name = "KEYS", allow_hyphen_values = true)]
@@ -42,6 +42,9 @@ pub struct StartArgs {
 
 /// Starts them; with --attach or --interactive one, and follows it.
 pub fn run(cx: &Context, args: StartArgs) -> Result<Exit> {
+    if args.checkpoint_dir.is_some() && args.checkpoint.is_none() {
+        return Err(Error::invalid("--checkpoint-dir can only be used with --checkpoint"));
+    }
     let selection = Selection {
         args: &args.select,
         all: args.all,

@@ -121,12 +121,13 @@ impl Events {
 
     /// All that is known, and what is going to happen.
     pub fn follow(&self, config: &Config) -> Result<Follower> {
-        match &self.place {
-            Place::File(path) => FileFollower::open(path.clone()).map(Follower::File),
-            Place::Journal(store) => journal::Reader::open(config, store).map(Follower::Journal),
+        let source = match &self.place {
+            Place::File(path) => FileFollower::open(path.clone()).map(Source::File),
+            Place::Journal(store) => journal::Reader::open(config, store).map(Source::Journal),
             Place::Nowhere => Err(Error::unsupported("events are not kept: the events backend is \"none\"")
                 .with_hint("--events-backend file, or events_logger in containers.conf")),
-        }
+        };
+        source.map(Follower)
     }
 }
 
@@ -195,10 +196,11 @@ fn append(path: &Path, line: String) -> Result<()> {
 
 /// Reads events as they come.
 #[derive(Debug)]
-pub enum Follower {
-    #[allow(missing_docs, private_interfaces, reason = "made by Events::follow alone")]
+pub struct Follower(Source);
+
+#[derive(Debug)]
+enum Source {
     File(FileFollower),
-    #[allow(missing_docs, private_interfaces, reason = "likewise")]
     Journal(journal::Reader),
 }
 
@@ -206,9 +208,9 @@ impl Follower {
     /// What there is that was not read yet; the first call gives all that is known. Waits for it at most so long, `None`: until there
     /// is something.
     pub fn read(&mut self, patience: Option<Duration>) -> Result<Vec<Event>> {
-        match self {
-            Self::File(file) => file.read(patience),
-            Self::Journal(journal) => journal.read(patience),
+        match &mut self.0 {
+            Source::File(file) => file.read(patience),
+            Source::Journal(journal) => journal.read(patience),
         }
     }
 }

@@ -61,6 +61,11 @@ impl Volumes {
         loop {
             match quota::limit(data, id, limits) {
                 Err(e) if e.kind() == ErrorKind::Conflict => id += 1,
+                Err(e) if e.kind() == ErrorKind::Unsupported => {
+                    let text = format!("the file system of {} has no project quotas", self.root.display());
+                    return Err(Error::unsupported(format!("volume options size and inodes: {text}"))
+                        .with_hint(e.hint().unwrap_or_default()));
+                }
                 done => return done.context("volume options size and inodes"),
             }
         }
