@@ -1,4 +1,4 @@
-//! `checkpoint`: a running container's processes written to files by CRIU, from which [`super::restore`] makes them again.
+//! `checkpoint`: a running container's processes written to files by CRIU, from which [`super::restore()`] makes them again.
 //!
 //! A checkpoint is a directory of CRIU's images, `checkpoints/NAME` beside the container's record, and in it `endpoints.json`: the
 //! addresses the container had, which open connections need. It is written under another name and renamed, so that it is there

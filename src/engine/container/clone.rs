@@ -28,7 +28,7 @@ const LAST_NUMBER: u32 = 10_000;
 /// as they are now.
 ///
 /// # Errors
-/// [`ErrorKind::InUse`] if the original is to go, runs, and is not forced to; otherwise as [`create`] and [`remove`].
+/// [`ErrorKind::InUse`] if the original is to go, runs, and is not forced to; otherwise as [`create()`] and [`remove()`].
 pub fn clone(
     engine: &Engine,
     id: &str,
