@@ -25,3 +25,4 @@ pub mod systemd;
 pub mod term;
 pub mod tree;
 pub mod userns;
+pub mod writeback;

@@ -97,7 +97,7 @@ impl Method {
 /// One thread's compressor: what it needs for a block is used again for the next.
 enum Worker {
     Gzip(libdeflater::Compressor, Vec<u8>),
-    Zstd(zstd::bulk::Compressor<'static>),
+    Zstd(zstd::bulk::Compressor<'static>, Vec<u8>),
 }
 
 impl Worker {
@@ -108,28 +108,56 @@ impl Worker {
                 Self::Gzip(libdeflater::Compressor::new(level), Vec::new())
             }
             Algorithm::Zstd | Algorithm::ZstdChunked => {
-                Self::Zstd(zstd::bulk::Compressor::new(method.zstd_level())?)
+                Self::Zstd(zstd::bulk::Compressor::new(method.zstd_level())?, Vec::new())
             }
         })
     }
 
-    fn block(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Gzip(compressor, out) => {
-                out.resize(compressor.gzip_compress_bound(bytes.len()).max(out.len()), 0);
-                let size = compressor.gzip_compress(bytes, out);
-                Ok(out[..size.map_err(|e| io::Error::other(format!("gzip: {e}")))?].to_vec())
-            }
-            Self::Zstd(compressor) => compressor.compress(bytes),
+    /// Compresses the block; `out` holds the result and nothing else afterwards.
+    fn block(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        let (bound, scratch) = match self {
+            Self::Gzip(compressor, scratch) => (compressor.gzip_compress_bound(bytes.len()), scratch),
+            Self::Zstd(_, scratch) => (zstd::zstd_safe::compress_bound(bytes.len()), scratch),
+        };
+        if scratch.len() < bound {
+            scratch.resize(bound, 0);
         }
+        out.clear();
+        match self {
+            Self::Gzip(compressor, scratch) => {
+                let size = compressor.gzip_compress(bytes, scratch);
+                let size = size.map_err(|e| io::Error::other(format!("gzip: {e}")))?;
+                out.extend_from_slice(&scratch[..size]);
+            }
+            Self::Zstd(compressor, scratch) => {
+                let size = compressor.compress_to_buffer(bytes, &mut scratch[..])?;
+                out.extend_from_slice(&scratch[..size]);
+            }
+        }
+        Ok(())
     }
 }
 
-type Done = io::Result<Vec<u8>>;
+/// A block on its way to a thread, with the place for what becomes of it; both come back. Fresh memory costs more than
+/// filling it.
+#[derive(Default)]
+struct Block {
+    bytes: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl Block {
+    fn compress(mut self, worker: &mut Worker) -> io::Result<Self> {
+        worker.block(&self.bytes, &mut self.out)?;
+        Ok(self)
+    }
+}
+
+type Done = io::Result<Block>;
 
 enum Pending {
     At(Receiver<Done>),
-    Done(Vec<u8>),
+    Done(Block),
 }
 
 /// Bytes that are compressed sooner than handed over.
@@ -140,7 +168,9 @@ const SMALL: usize = 4 << 10;
 pub struct Compressor<W: Write> {
     out: W,
     size: usize,
-    block: Vec<u8>,
+    block: Block,
+    /// Blocks that have been written, to be filled again.
+    spare: Vec<Block>,
     /// Blocks at work, in their order.
     pending: VecDeque<Pending>,
     /// For blocks too small to be handed over.
@@ -150,7 +180,7 @@ pub struct Compressor<W: Write> {
     written: u64,
     dispatched: usize,
     keeps_ends: bool,
-    jobs: Option<SyncSender<(Vec<u8>, Sender<Done>)>>,
+    jobs: Option<SyncSender<(Block, Sender<Done>)>>,
     workers: Vec<JoinHandle<()>>,
     /// Nothing was written: an empty input is a stream, too.
     empty: bool,
@@ -163,7 +193,7 @@ impl<W: Write> Compressor<W> {
     /// The compressor cannot be set up.
     pub fn new(out: W, method: Method) -> io::Result<Self> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(16);
-        let (jobs, queue) = sync_channel::<(Vec<u8>, Sender<Done>)>(threads);
+        let (jobs, queue) = sync_channel::<(Block, Sender<Done>)>(threads);
         let queue = Arc::new(Mutex::new(queue));
         let worker = |_| {
             let queue = Arc::clone(&queue);
@@ -174,19 +204,18 @@ impl<W: Write> Compressor<W> {
                     let Ok((block, done)) = job else { return };
                     // Nobody waits for it: the output has failed.
                     let _ = done.send(match &mut worker {
-                        Ok(worker) => worker.block(&block),
+                        Ok(worker) => block.compress(worker),
                         Err(e) => Err(io::Error::other(e.to_string())),
                     });
                 }
             })
         };
         let workers = (0..threads).map(worker).collect();
-        let size = method.algorithm.block();
-        let block = Vec::with_capacity(size);
         Ok(Self {
             out,
-            size,
-            block,
+            size: method.algorithm.block(),
+            block: Block::default(),
+            spare: Vec::new(),
             pending: VecDeque::new(),
             own: Worker::new(method)?,
             ends: Vec::new(),
@@ -200,13 +229,11 @@ impl<W: Write> Compressor<W> {
     }
 
     fn dispatch(&mut self) -> io::Result<()> {
-        if self.block.len() <= SMALL {
-            let compressed = self.own.block(&self.block)?;
-            self.block.clear();
-            self.pending.push_back(Pending::Done(compressed));
+        let next = self.spare.pop().unwrap_or_default();
+        let block = std::mem::replace(&mut self.block, next);
+        if block.bytes.len() <= SMALL {
+            self.pending.push_back(Pending::Done(block.compress(&mut self.own)?));
         } else {
-            let next = Vec::with_capacity(if self.keeps_ends { 128 << 10 } else { self.size });
-            let block = std::mem::replace(&mut self.block, next);
             let (done, result) = channel();
             let gone = || io::Error::other("the compressing threads are gone");
             self.jobs.as_ref().ok_or_else(gone)?.send((block, done)).map_err(|_| gone())?;
@@ -222,23 +249,26 @@ impl<W: Write> Compressor<W> {
 
     /// Writes the next result.
     fn collect(&mut self) -> io::Result<()> {
-        let compressed = match self.pending.pop_front() {
+        let mut block = match self.pending.pop_front() {
             None => return Ok(()),
-            Some(Pending::Done(compressed)) => compressed,
+            Some(Pending::Done(block)) => block,
             Some(Pending::At(next)) => {
                 next.recv().map_err(|_| io::Error::other("a compressing thread is gone"))??
             }
         };
-        self.written += compressed.len() as u64;
+        self.written += block.out.len() as u64;
         if self.keeps_ends {
             self.ends.push(self.written);
         }
-        self.out.write_all(&compressed)
+        self.out.write_all(&block.out)?;
+        block.bytes.clear();
+        self.spare.push(block);
+        Ok(())
     }
 
     /// Writes what is left, and returns the output.
     pub fn finish(mut self) -> io::Result<W> {
-        if !self.block.is_empty() || self.empty {
+        if !self.block.bytes.is_empty() || self.empty {
             self.dispatch()?;
         }
         while !self.pending.is_empty() {
@@ -258,7 +288,7 @@ impl<W: Write> Frames for Compressor<W> {
     }
 
     fn cut(&mut self) -> io::Result<usize> {
-        if !self.block.is_empty() {
+        if !self.block.bytes.is_empty() {
             self.dispatch()?;
         }
         Ok(self.dispatched)
@@ -284,9 +314,9 @@ impl<W: Write> Frames for Compressor<W> {
 
 impl<W: Write> Write for Compressor<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = bytes.len().min(self.size - self.block.len());
-        self.block.extend_from_slice(&bytes[..count]);
-        if self.block.len() == self.size {
+        let count = bytes.len().min(self.size - self.block.bytes.len());
+        self.block.bytes.extend_from_slice(&bytes[..count]);
+        if self.block.bytes.len() == self.size {
             self.dispatch()?;
         }
         Ok(count)

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::engine::host::rooted;
+use crate::engine::host::{rooted, writeback};
 use crate::engine::{Error, Result};
 
 use super::contents::Contents;
@@ -22,6 +22,10 @@ use super::parents::{Dir, Parents, is_whiteout, split, stat};
 use super::path::{self, Mark};
 use super::tar::{Entry, Kind};
 use super::{ApplyOptions, Whiteouts};
+
+/// Files of so many bytes are on their way to the disk as soon as they are complete. Smaller ones the kernel writes better
+/// together.
+const WRITTEN_EARLY: u64 = 64 << 10;
 
 /// Unpacks one layer.
 pub struct Extractor<'a> {
@@ -189,7 +193,12 @@ impl<'a> Extractor<'a> {
                 Some(map) => write_sparse(&fd, entry.size, map, contents, &write)?,
             }
         }
-        self.metadata.apply(entry, Place { dir: &dir, name, fd: Some(fd.as_fd()), fresh: true })
+        self.metadata.apply(entry, Place { dir: &dir, name, fd: Some(fd.as_fd()), fresh: true })?;
+        // The syncfs at the end of a pull, which everybody waits for, would have all of it to write.
+        if entry.size >= WRITTEN_EARLY && self.options.merge.is_none() {
+            writeback::begin(&fd);
+        }
+        Ok(())
     }
 
     fn symlink(&mut self, entry: &Entry, mut dir: Rc<Dir>, name: &[u8]) -> Result<()> {
