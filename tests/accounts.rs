@@ -119,9 +119,31 @@ fn name_and_password_are_asked_for_and_the_password_is_not_shown() {
         .bare(["login", "-u", "lab", "-p", "x", "--password-stdin", &at])
         .fails(1)
         .stderr_has("mutually exclusive");
-    sandbox.bare(["login", "-u", "lab", "--secret=s", &at]).fails(1).stderr_has("needs secrets");
     for bad in ["not a registry", "quay.io/team:tag", "quay.io/Team"] {
         sandbox.bare(["login", "-u", "lab", "--password-stdin", bad]).stdin("x").fails(1);
+    }
+}
+
+#[test]
+fn the_password_may_be_a_secret() {
+    for sandbox in require!(Sandbox::both()) {
+        let registry = guarded();
+        let at = registry.address();
+        // Named as the user is; with the end of line that echo leaves.
+        sandbox.coracle(["secret", "create", "lab", "-"]).stdin("geheim\n").ok();
+        sandbox.coracle(["secret", "create", "wrong", "-"]).stdin("other").ok();
+        sandbox.coracle(["login", "--secret", "lab", &at]).ok().stdout_has("Login Succeeded!");
+        sandbox.coracle(["login", "--get-login", &at]).ok().stdout_is("lab");
+        sandbox.coracle(["logout", &at]).ok();
+        sandbox.coracle(["login", "--secret", "wrong", "-u", "lab", &at]).fails(1);
+        sandbox.coracle(["login", "--secret", "none", &at]).fails(1).stderr_has("no such secret");
+        for other in ["--password=geheim", "--password-stdin"] {
+            let login =
+                sandbox.coracle(["login", "--secret", "lab", "-u", "lab", other, &at]).stdin("geheim");
+            login.fails(1).stderr_has("--secret can not be used with --password options");
+        }
+        sandbox.coracle(["login", "--get-login", &at]).fails(1).stderr_has("not logged into");
+        sandbox.coracle(["secret", "rm", "lab", "wrong"]).ok();
     }
 }
 

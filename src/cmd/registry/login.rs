@@ -1,11 +1,12 @@
 //! `coracle login`.
 
 use super::prompt;
-use crate::cmd::flags::later;
 use crate::cmd::{Context, Exit};
 use crate::engine::account::Accounts;
+use crate::engine::config::Config;
 use crate::engine::config::auth::{Credentials, Login, Place};
 use crate::engine::registry::ClientOptions;
+use crate::engine::secret::Secrets;
 use crate::engine::{Error, Result};
 use clap::Args;
 use std::io::Read;
@@ -33,7 +34,7 @@ pub struct LoginArgs {
     /// Read the password from standard input
     #[arg(long)]
     pub password_stdin: bool,
-    /// Read the password from this secret
+    /// Read the password from this secret, whose name is the user's unless --username says otherwise
     #[arg(long, value_name = "SECRET")]
     pub secret: Option<String>,
     /// Verify the registry's certificate [default: as registries.conf says, else true]
@@ -77,9 +78,6 @@ const INTERRUPTED: Exit = Exit(130);
 
 /// Runs `coracle login`.
 pub fn run(cx: &Context, args: LoginArgs) -> Result<Exit> {
-    if args.secret.is_some() {
-        return Err(later("--secret", "secrets"));
-    }
     let config = cx.config()?;
     let accounts = Accounts::open(&config.env, &args.place.place())?;
     let key = accounts.key(args.registry.as_deref())?;
@@ -97,7 +95,7 @@ pub fn run(cx: &Context, args: LoginArgs) -> Result<Exit> {
         cert_dir: args.cert_dir.clone(),
         ..ClientOptions::default()
     };
-    let given = given_password(cx, &args)?;
+    let given = given_password(cx, &config, &args)?;
     if let (None, None, Some(login)) = (&args.username, &given, &current) {
         cx.println(format!("Authenticating with existing credentials for {key}"))?;
         match accounts.check(&key, &login.credentials, &access) {
@@ -112,7 +110,8 @@ pub fn run(cx: &Context, args: LoginArgs) -> Result<Exit> {
         }
     }
     let known = current.map(|login| login.user).unwrap_or_default();
-    let Some((user, password)) = complete(cx, args.username, given, &known)? else { return Ok(INTERRUPTED) };
+    let username = args.username.filter(|user| !user.is_empty()).or(args.secret);
+    let Some((user, password)) = complete(cx, username, given, &known)? else { return Ok(INTERRUPTED) };
     let credentials = Credentials::Basic { user: user.clone(), password };
     let credentials = accounts.check(&key, &credentials, &access)?;
     let place = accounts.keep(&key, &Login { user, credentials })?;
@@ -123,7 +122,21 @@ pub fn run(cx: &Context, args: LoginArgs) -> Result<Exit> {
     Ok(Exit::OK)
 }
 
-fn given_password(cx: &Context, args: &LoginArgs) -> Result<Option<String>> {
+fn given_password(cx: &Context, config: &Config, args: &LoginArgs) -> Result<Option<String>> {
+    if let Some(secret) = &args.secret {
+        if args.password.is_some() || args.password_stdin {
+            return Err(Error::invalid("--secret can not be used with --password options"));
+        }
+        let secrets = Secrets::open(config);
+        let data = secrets.data(&secrets.resolve(secret)?)?;
+        let text = String::from_utf8(data)
+            .map_err(|_| Error::invalid(format!("the secret {secret} is no password: it is not text")))?;
+        let password = text.trim_end_matches(['\r', '\n']);
+        return match password {
+            "" => Err(Error::invalid(format!("the secret {secret} is empty"))),
+            password => Ok(Some(password.to_owned())),
+        };
+    }
     if !args.password_stdin {
         if args.password.is_some() {
             cx.note("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
