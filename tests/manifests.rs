@@ -107,6 +107,62 @@ fn a_list_is_pushed_with_its_images_or_alone() {
 }
 
 #[test]
+fn a_list_is_pushed_with_copies_in_other_compressions() {
+    const ZSTD: &str = "io.github.containers.compression.zstd";
+    let sandbox = require!(Sandbox::user());
+    sandbox.registry().provide("lab/arch");
+    let registry = empty();
+    let to = |tag: &str| format!("{}/some/list:{tag}", registry.address());
+    let raw =
+        |what: &str| -> Value { serde_json::from_slice(&registry.manifest("some/list", what)).unwrap() };
+    let arch = format!("{}/lab/arch", sandbox.registry().address());
+    sandbox.coracle(["manifest", "create", "--all", "list", &arch]).ok();
+    let before = digests(&sandbox.coracle(["manifest", "inspect", "list"]).ok().json());
+    let push = |flag: &str, tag: &str| {
+        sandbox.coracle(["manifest", "push", "-q", flag, "list", &to(tag)]).ok().text().to_owned()
+    };
+    let pushed = push("--add-compression=zstd:chunked", "both");
+    let both = raw("both");
+    assert_eq!(both["mediaType"], INDEX);
+    let entries = both["manifests"].as_array().unwrap();
+    // The images as they were, so that those who know no zstd find them first; then the copies.
+    assert_eq!(digests(&both)[..before.len()], before);
+    assert_eq!(entries.len(), 2 * before.len(), "{both}");
+    for (image, copy) in entries.iter().zip(&entries[before.len()..]) {
+        assert_eq!(image["platform"], copy["platform"]);
+        assert_eq!((&copy["annotations"][ZSTD], &image["annotations"][ZSTD]), (&json!("true"), &Value::Null));
+        let manifest = raw(copy["digest"].as_str().unwrap());
+        for layer in manifest["layers"].as_array().unwrap() {
+            assert!(layer["mediaType"].as_str().unwrap().ends_with("+zstd"), "{layer}");
+            let toc = "io.github.containers.zstd-chunked.manifest-checksum";
+            assert!(layer["annotations"][toc].is_string(), "{layer}");
+        }
+    }
+    // What a list has is not added again, whatever its blocks are called.
+    sandbox.coracle(["manifest", "rm", "list"]).ok();
+    sandbox.coracle(["manifest", "create", "--all", "list", &to("both")]).ok();
+    assert_eq!(push("--add-compression=gzip,zstd", "again"), pushed);
+    // Pulled is the copy; a program that knows nothing of it gets one that works.
+    sandbox.coracle(["run", "--rm", "--network=none", &to("both"), "true"]).ok();
+    let image = sandbox.coracle(["image", "inspect", "-f", "{{.Digest}}", &to("both")]).ok();
+    let host = entries[before.len()..].iter().find(|e| e["platform"]["architecture"] == host_architecture());
+    let podmans = sandbox.coracle(["image", "inspect", "-f", "{{json .RepoDigests}}", &to("both")]).ok();
+    podmans.stdout_has(host.unwrap()["digest"].as_str().unwrap());
+    image.stdout_has("sha256:");
+    sandbox.coracle(["rmi", &to("both")]).ok();
+    require!(sandbox.podman(["pull", "-q", "--tls-verify=false", &to("both")])).ok();
+    require!(sandbox.podman(["rmi", &to("both")])).ok();
+    let flags = ["manifest", "push", "-q", "--add-compression=zstd"];
+    sandbox.coracle(flags).args(["--all=false", "list", &to("x")]).fails(1).stderr_has("needs the images");
+    let wrong = ["manifest", "push", "--add-compression=lzma", "list", &to("x")];
+    sandbox.coracle(wrong).fails(1).stderr_has("lzma");
+    // Docker's form cannot say it.
+    sandbox.coracle(["manifest", "rm", "list"]).ok();
+    sandbox.coracle(["manifest", "create", "--all", "list", &arch]).ok();
+    sandbox.coracle(flags).args(["--format=v2s2", "list", &to("x")]).fails(1).stderr_has("no zstd");
+}
+
+#[test]
 fn a_list_is_shown_and_run_like_an_image() {
     let sandbox = require!(Sandbox::user());
     sandbox.pull("lab/busybox");

@@ -15,6 +15,7 @@
 mod command;
 mod docker;
 mod flaky;
+mod gate;
 mod http;
 mod images;
 pub mod lab;
@@ -33,6 +34,7 @@ mod tokens;
 pub use command::{Cmd, Outcome, Running};
 pub use docker::Docker;
 pub use flaky::{Flaky, Spoil};
+pub use gate::{Asked, Gate, Verdict};
 pub use http::{Response, request};
 pub use images::{Image, Layer, busybox, busybox_entries, busybox_tar, digest, host_architecture};
 pub use lan::{Host, Lan};

@@ -70,6 +70,10 @@ pub struct SidesArgs {
     /// Accepted: OCI layouts take uncompressed layers as they are with --dest-decompress
     #[arg(long, hide = true)]
     pub dest_oci_accept_uncompressed_layers: bool,
+    /// Copy what is about the image, too, as bills of materials and signatures that name it as their subject, between
+    /// registries and OCI layouts
+    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    pub referrers: bool,
     /// Layers copied at a time
     #[arg(long, value_name = "NUMBER", help_heading = "Layers")]
     pub image_parallel_copies: Option<usize>,

@@ -98,6 +98,7 @@ pub fn run(cx: &Context, args: CopyArgs) -> Result<Exit> {
             platform: args.platform.request(None)?,
             parallel: args.sides.image_parallel_copies.unwrap_or(0).min(32),
             signing,
+            referrers: args.sides.referrers,
             ..CopyOptions::default()
         },
         additional_tags: args.additional_tag,

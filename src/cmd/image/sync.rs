@@ -135,6 +135,7 @@ fn copy(cx: &Context, args: &SyncArgs, step: &Step) -> Result<String> {
             force: args.sides.force(),
             preserve_digests: args.preserve_digests,
             parallel: args.sides.image_parallel_copies.unwrap_or(0).min(32),
+            referrers: args.sides.referrers,
             signing: args.signing.signing(&cx.engine()?.config.env)?,
             ..CopyOptions::default()
         },

@@ -3,11 +3,12 @@
 use super::tls_verify;
 use crate::cmd::flags::image::AccessArgs;
 use crate::cmd::flags::transfer::{CompressionArgs, SigningArgs};
-use crate::cmd::flags::{later, values::boolean};
+use crate::cmd::flags::values::boolean;
 use crate::cmd::image::progress::{Board, Copying};
 use crate::cmd::{Context, Exit};
 use crate::engine::image::index::{self, IndexPush};
 use crate::engine::image::request::RegistryAccess;
+use crate::engine::transport::compress::Algorithm;
 use crate::engine::transport::{CopyOptions, Format};
 use crate::engine::{Error, Result};
 use clap::Args;
@@ -18,7 +19,8 @@ use std::path::PathBuf;
 /// Prints the digest it has there.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PushArgs {
-    /// Add a copy of each image with its layers compressed so
+    /// Add a copy of each image with its layers compressed so, by gzip, zstd or zstd:chunked at its usual level, where the
+    /// list has none
     #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
     pub add_compression: Vec<String>,
     /// Push the images of the list, too
@@ -61,8 +63,9 @@ pub struct PushArgs {
 
 /// Runs `coracle manifest push`.
 pub fn run(cx: &Context, args: PushArgs) -> Result<Exit> {
-    if !args.add_compression.is_empty() {
-        return Err(later("--add-compression", "indexes with several forms of an image"));
+    if !args.add_compression.is_empty() && !args.all {
+        return Err(Error::invalid("--add-compression needs the images of the list")
+            .with_hint("leave out --all=false"));
     }
     let access = args.access.access()?;
     let engine = cx.engine()?;
@@ -76,6 +79,11 @@ pub fn run(cx: &Context, args: PushArgs) -> Result<Exit> {
             format: args.format.as_deref().map(Format::parse).transpose()?,
             layers: args.compression.form(&engine.config.containers.engine)?,
             force: args.compression.force(),
+            variants: args
+                .add_compression
+                .iter()
+                .map(|name| Algorithm::parse(name))
+                .collect::<Result<_>>()?,
             signing: args.signing.signing(&engine.config.env)?,
             ..CopyOptions::default()
         },

@@ -19,6 +19,7 @@ use crate::engine::host::relay::relay;
 use crate::engine::registry::{Descriptor, Manifest};
 use crate::engine::store::diff::{self, Applied, ApplyOptions, chunked};
 use crate::engine::store::{BlobLocks, LayerRecord, NewLayer, StagedLayer};
+use crate::engine::transport::lanes::Lanes;
 use crate::engine::transport::{BlobStream, Source};
 use crate::engine::{Context, Digest, Engine, Error, ErrorKind, Result};
 use crate::failpoint;
@@ -112,6 +113,8 @@ pub fn bring(
         return Ok(Brought { staged: Vec::new(), locks: None });
     }
     let configured = engine.config.containers.engine.image_parallel_copies.unwrap_or(PARALLEL);
+    let workers = (configured.clamp(1, 32) as usize).min(chain.len() - present);
+    let troubles = || source.troubles().unwrap_or_default();
     let pull = Pull {
         engine,
         chain,
@@ -119,11 +122,12 @@ pub fn bring(
         copies,
         progress,
         options: engine.store.apply_options()?,
+        // What is at hand is only a matter of cores.
+        lanes: source.troubles().map(|_| Lanes::growing(workers, &troubles)),
         next: AtomicUsize::new(present),
         cancel: Arc::new(AtomicBool::new(false)),
         outcome: Mutex::new((Vec::new(), None)),
     };
-    let workers = (configured.clamp(1, 32) as usize).min(chain.len() - present);
     std::thread::scope(|scope| {
         for _ in 1..workers {
             scope.spawn(|| pull.work());
@@ -155,6 +159,7 @@ struct Pull<'a> {
     copies: Vec<Option<LayerRecord>>,
     progress: &'a dyn Progress,
     options: ApplyOptions,
+    lanes: Option<Lanes<'a>>,
     next: AtomicUsize,
     cancel: Arc<AtomicBool>,
     outcome: Mutex<Outcome>,
@@ -164,6 +169,7 @@ impl Pull<'_> {
     /// Takes layers from the bottom up until there are no more, or something failed.
     fn work(&self) {
         while !self.cancel.load(Ordering::Relaxed) {
+            let _lane = self.lanes.as_ref().map(Lanes::enter);
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(layer) = self.chain.get(index) else { return };
             match self.stage(index, layer) {
@@ -267,7 +273,8 @@ impl Pull<'_> {
     fn apply(&self, index: usize, stream: Box<dyn BlobStream + '_>, staged: &StagedLayer) -> Result<Applied> {
         let path = staged.tar_split_path();
         let split = File::create(&path).map_err(|e| Error::io("create", &path, e))?;
-        let mut reader = Reporting { stream, index, seen: 0, progress: self.progress };
+        let lanes = self.lanes.as_ref();
+        let mut reader = Reporting { stream, index, seen: 0, progress: self.progress, lanes };
         let applied = diff::apply(&mut reader, staged.dir(), BufWriter::new(split), &self.options);
         match reader.stream.take_failure() {
             // The stream's own error says more than the unpacker's "read failed".
@@ -331,6 +338,7 @@ struct Reporting<'a> {
     index: usize,
     seen: u64,
     progress: &'a dyn Progress,
+    lanes: Option<&'a Lanes<'a>>,
 }
 
 impl Read for Reporting<'_> {
@@ -338,6 +346,9 @@ impl Read for Reporting<'_> {
         let count = self.stream.read(out)?;
         self.seen += count as u64;
         self.progress.received(self.index, self.seen);
+        if let Some(lanes) = self.lanes {
+            lanes.moved(count as u64);
+        }
         Ok(count)
     }
 }

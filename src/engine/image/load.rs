@@ -181,7 +181,9 @@ impl Loading<'_> {
         let mut loaded = Vec::new();
         let mut refused = None;
         for (index, image) in images.iter().enumerate() {
-            if images[..index].iter().any(|earlier| earlier.digest == image.digest) {
+            if images[..index].iter().any(|earlier| earlier.digest == image.digest)
+                || layout.is_referrer(image)
+            {
                 continue;
             }
             let same = images.iter().filter(|other| other.digest == image.digest);

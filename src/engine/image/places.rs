@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::find;
-use super::pull::locate;
+use super::pull::locate_any;
 use super::request::{RegistryAccess, client, registry_source, registry_target};
 use crate::engine::registry::Reference;
 use crate::engine::transport::daemon::Daemon;
@@ -90,7 +90,7 @@ pub fn source<'a>(
         }
         Location::Registry(name) => {
             let name = Reference::parse(name)?.digest_over_tag().or_latest();
-            let (repository, _) = locate(&client(engine, access)?, &name, || {})?;
+            let repository = locate_any(&client(engine, access)?, &name)?;
             Box::new(registry_source(&engine.config, repository)?)
         }
         Location::Oci(path, chosen) | Location::OciArchive(path, chosen) => {

@@ -206,16 +206,32 @@ fn pull_first(
 }
 
 /// The first source that has the manifest. `started` is called before it is asked.
+///
+/// `Unsupported` if it is of no image.
 pub(super) fn locate(
     client: &Client,
     candidate: &Reference,
     started: impl FnOnce(),
 ) -> Result<(Repository, Document)> {
+    locate_by(client, candidate, started, Repository::manifest)
+}
+
+/// [`locate`] of images and artifacts alike.
+pub(super) fn locate_any(client: &Client, candidate: &Reference) -> Result<Repository> {
+    locate_by(client, candidate, || {}, Repository::any_manifest).map(|(repository, _)| repository)
+}
+
+fn locate_by(
+    client: &Client,
+    candidate: &Reference,
+    started: impl FnOnce(),
+    ask: impl Fn(&Repository, &str) -> Result<Document>,
+) -> Result<(Repository, Document)> {
     let sources = client.sources(candidate)?;
     started();
     let mut last = None;
     for source in sources {
-        match source.manifest(candidate.tag_or_digest()) {
+        match ask(&source, candidate.tag_or_digest()) {
             Ok(document) => return Ok((source, document)),
             Err(e) => {
                 tracing::debug!("{}: {e}", source.reference());

@@ -2,7 +2,7 @@
 
 use super::find;
 use super::index::{self, IndexPush};
-use super::request::{RegistryAccess, client, registry_target};
+use super::request::{RegistryAccess, client, parallel, registry_target};
 use super::told::tell;
 use crate::engine::registry::{Document, Reference};
 use crate::engine::transport::storage::StorageSource;
@@ -98,7 +98,9 @@ fn push_image(
     let target = registry_target(engine, &client(engine, &request.access)?, &name)?;
     started(&name);
     let known = KnownBlobs::new(engine.store.graph_root());
-    let copied = copy(&source, &target, &known, &request.options, progress)
+    let options =
+        CopyOptions { parallel: parallel(engine, request.options.parallel), ..request.options.clone() };
+    let copied = copy(&source, &target, &known, &options, progress)
         .with_context(|| format!("push {}", name.familiar()))?;
     tell(engine, "push", id, &name.to_string());
     let size = match &copied.document {

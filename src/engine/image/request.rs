@@ -157,6 +157,12 @@ pub fn client_of(config: &Config, access: &RegistryAccess) -> Result<Client> {
     Ok(Client::new(env, Registries::load(env)?, options))
 }
 
+/// Blobs that may be sent at a time: as many as were asked for, else what containers.conf says; 0: neither.
+pub(super) fn parallel(engine: &Engine, asked: usize) -> usize {
+    let configured = engine.config.containers.engine.image_parallel_copies;
+    if asked == 0 { configured.map_or(0, |number| number.clamp(1, 32) as usize) } else { asked }
+}
+
 /// A repository to read an image from, with what registries.d says about its signatures.
 pub fn registry_source(config: &Config, repository: Repository) -> Result<RegistrySource> {
     let signatures = RegistriesD::load(&config.env, None)?.of(repository.reference())?;

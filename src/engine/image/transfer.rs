@@ -100,7 +100,8 @@ pub fn transfer(
         }
         let known = KnownBlobs::new(engine.store.graph_root());
         let all = request.instances == Instances::All;
-        let options = CopyOptions { all, rules, name: known_as, ..request.options.clone() };
+        let parallel = request::parallel(engine, request.options.parallel);
+        let options = CopyOptions { all, rules, name: known_as, parallel, ..request.options.clone() };
         let copied = copy(from.as_ref(), to.as_ref(), &known, &options, sending).with_context(what)?;
         to.finish()?;
         return Ok(Transferred { digest: copied.digest().clone(), id: None });
@@ -131,6 +132,7 @@ pub fn transfer(
         signing: &request.options.signing,
     };
     let document = from.document()?;
+    document.check_is_image()?;
     if request.instances == Instances::All && matches!(document, Document::Index(_)) {
         return Err(Error::unsupported("the store keeps one platform of an image under one name")
             .with_hint("leave out --all, or copy to an oci: directory or a registry"));

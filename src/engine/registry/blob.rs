@@ -117,6 +117,7 @@ impl BlobReader {
 
     fn broken(&mut self, why: String) -> Result<()> {
         self.body = None;
+        self.repository.host.pace.trouble();
         let retry = self.repository.host.retry();
         if self.failures >= retry.attempts {
             let what = format!("blob {} broke off at byte {} of {}", self.digest, self.offset, self.size);

@@ -304,6 +304,11 @@ impl Repository {
         Err(error.wrap(format!("blob {digest} of {} not found", self.reference.name())))
     }
 
+    /// How often its registry was overloaded, went silent or broke off.
+    pub fn troubles(&self) -> usize {
+        self.host.pace.troubles()
+    }
+
     /// Every tag of the repository, in the registry's order.
     pub fn tags(&self) -> Result<Vec<String>> {
         #[derive(serde::Deserialize)]

@@ -3,6 +3,7 @@
 //! A request is authenticated when the host asks for it, repeated with growing pauses when the host is overloaded or
 //! drops the connection, and follows redirects without taking credentials along.
 
+mod pace;
 mod public;
 
 use std::collections::HashMap;
@@ -39,6 +40,8 @@ impl Default for Retry {
     }
 }
 
+/// Attempts more when the host says when to come again.
+const PATIENCE: u32 = 5;
 /// Longest pause a host may ask for with `Retry-After`.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 const MAX_REDIRECTS: u32 = 10;
@@ -55,6 +58,7 @@ pub struct Host {
     pub(super) insecure: bool,
     pub(super) credentials: Option<Credentials>,
     pub(super) retry: Retry,
+    pub(super) pace: pace::Pace,
     /// Known after the first answer; an insecure host may speak plain HTTP.
     scheme: StdMutex<Option<&'static str>>,
     /// What the host asked for last, so that the next request is right at once.
@@ -155,6 +159,7 @@ impl Host {
             insecure,
             credentials,
             retry,
+            pace: pace::Pace::default(),
             scheme: StdMutex::new(None),
             challenge: StdMutex::new(None),
             tokens: Mutex::new(HashMap::new()),
@@ -205,6 +210,7 @@ impl Host {
         let mut attempt = 0;
         let mut authenticated = false;
         loop {
+            self.pace.wait().await;
             let (error, pause) = match self.try_send(request).await? {
                 Sent::Answer(answer) if answer.status() == StatusCode::UNAUTHORIZED && !authenticated => {
                     authenticated = true;
@@ -217,12 +223,20 @@ impl Host {
                 Sent::Unreachable(error) => return Err(error),
                 Sent::Again(error, pause) => (error, pause),
             };
-            if attempt >= self.retry.attempts {
+            let patient = pause.is_some() && self.retry.attempts > 0;
+            let most = self.retry.attempts + if patient { PATIENCE } else { 0 };
+            if attempt >= most {
                 return Err(error);
             }
-            let pause = pause.unwrap_or(self.retry.delay * 2_u32.pow(attempt)).min(MAX_PAUSE);
-            tracing::debug!("{error}; trying again in {pause:?}");
-            tokio::time::sleep(pause).await;
+            match pause {
+                // Everybody waits for it.
+                Some(pause) => tracing::debug!("{error}; the registry wants to be asked again in {pause:?}"),
+                None => {
+                    let pause = (self.retry.delay * 2_u32.pow(attempt)).min(MAX_PAUSE);
+                    tracing::debug!("{error}; trying again in {pause:?}");
+                    tokio::time::sleep(pause).await;
+                }
+            }
             attempt += 1;
         }
     }
@@ -279,7 +293,10 @@ impl Host {
             let answer = match tokio::time::timeout(self.retry.stall, sending.send()).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(e)) => return Ok(self.transport_failure(&e)),
-                Err(_) => return Ok(Sent::Again(self.silent(), None)),
+                Err(_) => {
+                    self.pace.trouble();
+                    return Ok(Sent::Again(self.silent(), None));
+                }
             };
             let status = answer.status();
             if status.is_redirection() && answer.headers().contains_key(LOCATION) {
@@ -289,14 +306,19 @@ impl Host {
                 url = self.redirected(&url, &answer)?;
                 continue;
             }
-            if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-                let pause = retry_after(answer.headers());
-                let error = self.failure(answer).await;
-                return Ok(Sent::Again(error, pause));
+            if is_overload(status) {
+                return Ok(self.overloaded(answer).await);
             }
             return Ok(Sent::Answer(answer));
         }
         Err(Error::new(ErrorKind::Network, format!("{} redirects for ever", self.name)))
+    }
+
+    /// Notes what an answer says of the host's load.
+    async fn overloaded(&self, answer: Response) -> Sent {
+        let pause = retry_after(answer.headers());
+        self.pace.overloaded(pause);
+        Sent::Again(self.failure(answer).await, pause)
     }
 
     /// Sends a body that is made while it is sent, once: whoever makes it must begin again after a failure. An earlier
@@ -310,11 +332,17 @@ impl Host {
         if ours && let Some(value) = self.authorization(scheme, request.scope).await? {
             sending = sending.header(AUTHORIZATION, value);
         }
-        let answer = sending.send().await.map_err(|e| match self.transport_failure(&e) {
+        self.pace.wait().await;
+        let sent = match sending.send().await {
+            Ok(answer) if answer.status().is_success() => return Ok(answer),
+            Ok(answer) if is_overload(answer.status()) => self.overloaded(answer).await,
+            Ok(answer) => return Err(self.failure(answer).await),
+            Err(e) => self.transport_failure(&e),
+        };
+        Err(match sent {
             Sent::Again(error, _) | Sent::Unreachable(error) => error,
             Sent::Answer(_) => self.silent(),
-        })?;
-        if answer.status().is_success() { Ok(answer) } else { Err(self.failure(answer).await) }
+        })
     }
 
     /// The address of a request, and whether it is this host's own, so that credentials may go there.
@@ -368,7 +396,11 @@ impl Host {
             error.with_source(cause)
         };
         // A broken connection deserves another try; a name or port that does not answer hardly does.
-        if e.is_connect() { Sent::Unreachable(error) } else { Sent::Again(error, None) }
+        if e.is_connect() {
+            return Sent::Unreachable(error);
+        }
+        self.pace.trouble();
+        Sent::Again(error, None)
     }
 
     pub(super) fn silent(&self) -> Error {
@@ -403,6 +435,11 @@ impl Host {
             _ => Error::new(ErrorKind::Network, format!("registry {}: {text}", self.name)),
         }
     }
+}
+
+/// Whether the same request may be answered later.
+fn is_overload(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
 /// Docker Hub's names are served elsewhere.

@@ -23,6 +23,9 @@ pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 /// OCI's image configuration.
 pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// The annotation, with the value `true`, of an instance with zstd layers (containers/image
+/// `internal/manifest/oci_index.go`: `OCI1InstanceAnnotationCompressionZSTD`).
+pub const COMPRESSED_BY_ZSTD: &str = "io.github.containers.compression.zstd";
 
 /// What a registry is asked for, in the order of preference.
 pub const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
@@ -56,6 +59,14 @@ pub struct Descriptor {
     /// Annotations.
     #[serde(default)]
     pub annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Descriptor {
+    /// Whether an index says that this instance's layers are compressed by zstd.
+    pub fn is_zstd(&self) -> bool {
+        let annotation = self.annotations.as_ref().and_then(|all| all.get(COMPRESSED_BY_ZSTD));
+        annotation.is_some_and(|value| value == "true")
+    }
 }
 
 /// A manifest or an index.
@@ -155,6 +166,11 @@ impl Document {
         Self::read(raw, digest, content_type).map(|(document, _)| document)
     }
 
+    /// Fails with `Unsupported` if this is a manifest that is of no container image.
+    pub fn check_is_image(&self) -> Result<()> {
+        Self::parse(self.raw().to_vec(), self.digest().clone(), Some(self.media_type())).map(drop)
+    }
+
     /// The document, and what kind of artifact it says it is.
     fn read(raw: Vec<u8>, digest: Digest, content_type: Option<&str>) -> Result<(Self, Option<String>)> {
         let bad = |why: String| Error::corrupt(format!("manifest {digest}: {why}"));
@@ -215,19 +231,26 @@ fn check_is_image(artifact_type: Option<&str>, config: &Descriptor) -> Result<()
 }
 
 impl Index {
-    /// The instance for the platform: the best platform first, and within it the index's order.
+    /// The instance for the platform: the best platform first, and within it one with zstd layers, which are smaller and
+    /// sooner unpacked, or else the index's order.
     ///
     /// NotFound, with what there is, if there is none.
     pub fn choose(&self, request: &PlatformRequest) -> Result<&Descriptor> {
         let wanted = request.wanted();
         for want in &wanted {
-            for descriptor in &self.manifests {
-                let Some(platform) = &descriptor.platform else { continue };
-                let (architecture, implied) = super::platform::normalized(&platform.architecture);
-                let variant = if platform.variant.is_empty() { &implied } else { &platform.variant };
-                if platform.os == want.os && architecture == want.architecture && *variant == want.variant {
-                    return Ok(descriptor);
-                }
+            let fits = |descriptor: &&Descriptor| {
+                descriptor.platform.as_ref().is_some_and(|platform| {
+                    let (architecture, implied) = super::platform::normalized(&platform.architecture);
+                    let variant = if platform.variant.is_empty() { &implied } else { &platform.variant };
+                    platform.os == want.os && architecture == want.architecture && *variant == want.variant
+                })
+            };
+            let mut fitting = self.manifests.iter().filter(fits);
+            if let Some(first) = fitting.next() {
+                return Ok(Some(first)
+                    .filter(|d| d.is_zstd())
+                    .or(fitting.find(|d| d.is_zstd()))
+                    .unwrap_or(first));
             }
         }
         // A nested index, or a list of one, need not say for what it is.

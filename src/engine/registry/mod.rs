@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod platform;
 pub mod ranges;
 pub mod reference;
+pub mod referrers;
 pub mod search;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

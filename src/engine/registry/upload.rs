@@ -118,8 +118,9 @@ impl Repository {
         Err(Error::new(ErrorKind::Network, "the upload never ends"))
     }
 
-    /// Writes a manifest or an index by a tag or its digest.
-    pub fn put_manifest(&self, tag_or_digest: &str, media_type: &str, raw: &[u8]) -> Result<()> {
+    /// Writes a manifest or an index by a tag or its digest. `true`: the registry has noted what it is about
+    /// (`OCI-Subject`).
+    pub fn put_manifest(&self, tag_or_digest: &str, media_type: &str, raw: &[u8]) -> Result<bool> {
         self.runtime.block_on(async {
             let path = format!("{}/manifests/{tag_or_digest}", self.path);
             let request = Request {
@@ -131,7 +132,7 @@ impl Repository {
             if !answer.status().is_success() {
                 return Err(self.write_refused(self.host.failure(answer).await).wrap("write the manifest"));
             }
-            Ok(())
+            Ok(answer.headers().contains_key("oci-subject"))
         })
     }
 

@@ -14,7 +14,7 @@ use super::location::Chosen;
 use super::{BlobStream, Source};
 use crate::engine::digest::{Algorithm, Hasher};
 use crate::engine::registry::manifest::{MAX_CONFIG, MAX_MANIFEST};
-use crate::engine::registry::{Content, Descriptor, Document, Index};
+use crate::engine::registry::{Content, Descriptor, Document, Index, referrers};
 use crate::engine::{Context, Digest, Error, Result};
 
 /// The specification's annotation for names.
@@ -82,6 +82,7 @@ impl Layout {
                 [] => return Err(Error::not_found(format!("{} has no image", self.what))),
                 [only] => Some(only),
                 _ if is_one_image(images) => None,
+                _ if self.only_image().is_some() => self.only_image(),
                 _ => {
                     let hint = format!("append one of: {}", names());
                     return Err(Error::invalid(format!("{} has several images", self.what)).with_hint(hint));
@@ -91,6 +92,42 @@ impl Layout {
         Ok(LayoutImage { layout: Arc::clone(self), root: root.cloned() })
     }
 
+    /// The one image beside which there is only what is about it.
+    fn only_image(&self) -> Option<&Descriptor> {
+        let mut images = self.images().iter().filter(|image| !self.is_referrer(image));
+        images.next().filter(|_| images.next().is_none())
+    }
+
+    /// Whether an entry of `index.json` is not there for its own sake, but because of another: a list of referrers, or one
+    /// of them without a name.
+    pub fn is_referrer(&self, entry: &Descriptor) -> bool {
+        match name_of(entry) {
+            Some(name) => referrers::is_tag(name),
+            None => matches!(self.any(entry).and_then(|document| referrers::subject(&document)), Ok(Some(_))),
+        }
+    }
+
+    /// What is about a manifest: listed under the tag of the specification, as regctl does it, or in `index.json` itself,
+    /// as oras does.
+    fn referrers(&self, manifest: &Digest) -> Result<Vec<Descriptor>> {
+        let tag = referrers::tag(manifest);
+        let mut found: Vec<Descriptor> = Vec::new();
+        for entry in self.images() {
+            if names_of(entry).any(|name| name == tag) {
+                if let Document::Index(index) = self.any(entry)? {
+                    found.extend(index.manifests);
+                }
+            } else if self.any(entry).is_ok_and(|document| {
+                referrers::subject(&document).is_ok_and(|subject| subject.as_ref() == Some(manifest))
+            }) {
+                found.push(entry.clone());
+            }
+        }
+        found.sort_by(|a, b| a.digest.cmp(&b.digest));
+        found.dedup_by(|a, b| a.digest == b.digest);
+        Ok(found)
+    }
+
     fn blob(&self, digest: &Digest) -> Result<Stretch> {
         let name = format!("blobs/{}/{}", digest.algorithm().name(), digest.hex());
         let found = self.files.get(&name)?;
@@ -98,10 +135,20 @@ impl Layout {
     }
 
     fn document(&self, descriptor: &Descriptor) -> Result<Document> {
+        let (raw, media_type) = self.raw(descriptor)?;
+        Document::parse(raw, descriptor.digest.clone(), media_type)
+    }
+
+    /// [`Layout::document`] of images and artifacts alike.
+    fn any(&self, descriptor: &Descriptor) -> Result<Document> {
+        let (raw, media_type) = self.raw(descriptor)?;
+        Document::parse_any(raw, descriptor.digest.clone(), media_type)
+    }
+
+    fn raw<'a>(&self, descriptor: &'a Descriptor) -> Result<(Vec<u8>, Option<&'a str>)> {
         let raw = self.blob(&descriptor.digest)?.read("the manifest", MAX_MANIFEST as u64)?;
         verified(&descriptor.digest, &raw)?;
-        let media_type = Some(descriptor.media_type.as_str()).filter(|t| !t.is_empty());
-        Document::parse(raw, descriptor.digest.clone(), media_type)
+        Ok((raw, Some(descriptor.media_type.as_str()).filter(|t| !t.is_empty())))
     }
 }
 
@@ -168,7 +215,11 @@ impl Source for LayoutImage {
     }
 
     fn child(&self, descriptor: &Descriptor) -> Result<Document> {
-        self.layout.document(descriptor)
+        self.layout.any(descriptor)
+    }
+
+    fn referrers(&self, manifest: &Digest) -> Result<Vec<Descriptor>> {
+        self.layout.referrers(manifest)
     }
 
     fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {

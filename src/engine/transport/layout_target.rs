@@ -1,5 +1,6 @@
 //! An OCI image layout that is being written, in a directory or a tar.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,19 +14,23 @@ use super::{BlobKind, LayerForm, Target};
 use crate::engine::registry::manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST,
 };
-use crate::engine::registry::{Content, Descriptor, Document, Uploaded};
+use crate::engine::registry::{Content, Descriptor, Document, Uploaded, referrers};
 use crate::engine::{Context, Digest, Error, Result};
 
 /// The layout, which may get several images.
 pub struct LayoutWriter {
     sink: Sink,
     manifests: Mutex<Vec<Value>>,
+    /// What was there before.
+    before: Option<Files>,
+    /// Lists of what is about a manifest, by their tags.
+    referrers: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl LayoutWriter {
     /// In a tar.
     pub fn new(sink: Sink) -> Self {
-        Self { sink, manifests: Mutex::default() }
+        Self { sink, manifests: Mutex::default(), before: None, referrers: Mutex::default() }
     }
 
     /// In a directory; images that it has stay.
@@ -42,7 +47,12 @@ impl LayoutWriter {
                 index["manifests"].as_array().cloned().unwrap_or_default()
             }
         };
-        Ok(Self { sink: Sink::directory(path)?, manifests: Mutex::new(manifests) })
+        Ok(Self {
+            sink: Sink::directory(path)?,
+            manifests: Mutex::new(manifests),
+            before: Some(files),
+            referrers: Mutex::default(),
+        })
     }
 
     /// The target for one image with these names. `full`: they are references, which containerd and docker want to be
@@ -62,7 +72,39 @@ impl LayoutWriter {
         manifests.push(entry);
     }
 
+    /// Lists a document with what else is about the same manifest, in an index with the tag that a registry would have.
+    fn list_referrer(&self, document: &Document, subject: &Digest) -> Result<()> {
+        let tag = referrers::tag(subject);
+        let mut lists = self.referrers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !lists.contains_key(&tag)
+            && let Some(before) = self.listed_before(&tag)?
+        {
+            lists.insert(tag.clone(), before);
+        }
+        if let Some(index) = referrers::listed(lists.get(&tag).map(Vec::as_slice), document)? {
+            lists.insert(tag, index);
+        }
+        Ok(())
+    }
+
+    fn listed_before(&self, tag: &str) -> Result<Option<Vec<u8>>> {
+        let manifests = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = manifests.iter().find(|entry| entry["annotations"][REF_NAME].as_str() == Some(tag));
+        let (Some(entry), Some(files)) = (entry, &self.before) else { return Ok(None) };
+        let digest = Digest::parse(entry["digest"].as_str().unwrap_or_default())?;
+        let blob = files.get(&blob_name(&digest))?;
+        let blob =
+            blob.ok_or_else(|| Error::not_found(format!("{} has no blob {digest}", self.sink.describe())))?;
+        blob.read(tag, MAX_MANIFEST as u64).map(Some)
+    }
+
     fn finish(&self) -> Result<()> {
+        for (tag, raw) in &*self.referrers.lock().unwrap_or_else(PoisonError::into_inner) {
+            let digest = Digest::sha256(raw);
+            self.sink.write(&blob_name(&digest), raw).context("manifest")?;
+            self.add(json!({"mediaType": OCI_INDEX, "digest": digest, "size": raw.len(),
+                "annotations": {REF_NAME: tag}}));
+        }
         let manifests = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
         let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": *manifests});
         self.sink.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -121,6 +163,9 @@ impl Target for LayoutTarget {
     fn put_document(&self, document: &Document, instance: bool) -> Result<()> {
         let (raw, digest) = (document.raw(), document.digest());
         self.writer.sink.write(&blob_name(digest), raw).context("manifest")?;
+        if let Some(subject) = referrers::subject(document)? {
+            self.writer.list_referrer(document, &subject)?;
+        }
         if instance {
             return Ok(());
         }
@@ -137,6 +182,10 @@ impl Target for LayoutTarget {
             self.writer.add(entry);
         }
         Ok(())
+    }
+
+    fn keeps_referrers(&self) -> bool {
+        true
     }
 
     fn finish(&self) -> Result<()> {

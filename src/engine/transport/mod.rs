@@ -18,6 +18,7 @@ mod docker_legacy;
 pub mod docker_target;
 pub mod files;
 pub mod known;
+pub mod lanes;
 pub mod layout;
 pub mod layout_target;
 pub mod location;
@@ -29,6 +30,7 @@ pub mod signing;
 pub mod sink;
 pub mod sniff;
 pub mod storage;
+mod variants;
 
 pub use copy::{Copied, Moved, Progress, Quiet, copy};
 pub use known::KnownBlobs;
@@ -85,6 +87,15 @@ pub trait Source: Sync {
     fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
         let _ = manifest;
         Ok(Vec::new())
+    }
+    /// What is there about a manifest or index; [`Source::child`] has it.
+    fn referrers(&self, manifest: &Digest) -> Result<Vec<Descriptor>> {
+        let _ = manifest;
+        Ok(Vec::new())
+    }
+    /// How often the other side has had enough of us; `None`: there is no other side.
+    fn troubles(&self) -> Option<usize> {
+        None
     }
     /// The repository whose blobs can be read in parts.
     fn in_parts(&self) -> Option<&Repository> {
@@ -157,6 +168,14 @@ pub trait Target: Sync {
     ) -> Result<Uploaded>;
     /// Writes a manifest or index: that of the name, or (`instance`) one that an index will name.
     fn put_document(&self, document: &Document, instance: bool) -> Result<()>;
+    /// How often the other side has had enough of us.
+    fn troubles(&self) -> usize {
+        0
+    }
+    /// Whether what is about a document ([`Source::referrers`]) is found there once it is written as an instance.
+    fn keeps_referrers(&self) -> bool {
+        false
+    }
     /// Why signatures cannot be kept there; `None`: they can.
     fn refuses_signatures(&self) -> Option<&'static str> {
         Some("storing signatures there is not supported")

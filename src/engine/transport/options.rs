@@ -1,6 +1,6 @@
 //! What is asked of a copy.
 
-use super::compress::Method;
+use super::compress::{Algorithm, Method};
 use super::signing::Signing;
 use crate::engine::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use crate::engine::registry::{PlatformRequest, Reference};
@@ -66,6 +66,10 @@ pub struct CopyOptions {
     pub layers: Option<LayerForm>,
     /// Compress again what is compressed by another algorithm.
     pub force: bool,
+    /// Forms that each image of an index is to have as well: it gets a copy of those that lack one.
+    pub variants: Vec<Algorithm>,
+    /// What is about the documents (`subject`: bills of materials, signatures) goes along.
+    pub referrers: bool,
     /// All instances of an index, not the one for `platform`.
     pub all: bool,
     /// Which instance.

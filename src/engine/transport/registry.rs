@@ -3,6 +3,7 @@
 use super::compress::{Algorithm, Method};
 use super::{BlobKind, BlobStream, LayerForm, Source, Target};
 use crate::engine::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, MAX_CONFIG, OCI_INDEX, OCI_MANIFEST};
+use crate::engine::registry::referrers;
 use crate::engine::registry::{Content, Descriptor, Document, Reference, Repository, Uploaded};
 use crate::engine::trust::{Signature, Whereabouts, attachment};
 use crate::engine::{Context, Digest, Error, Result};
@@ -54,6 +55,14 @@ impl Source for RegistrySource {
             found.extend(attached.into_iter().map(Signature::Sigstore));
         }
         Ok(found)
+    }
+
+    fn referrers(&self, manifest: &Digest) -> Result<Vec<Descriptor>> {
+        self.repository.referrers(manifest)
+    }
+
+    fn troubles(&self) -> Option<usize> {
+        Some(self.repository.troubles())
     }
 
     fn in_parts(&self) -> Option<&Repository> {
@@ -137,7 +146,19 @@ impl Target for RegistryTarget {
     fn put_document(&self, document: &Document, instance: bool) -> Result<()> {
         let by =
             if instance { document.digest().as_str() } else { self.repository.reference().tag_or_digest() };
-        self.repository.put_manifest(by, document.media_type(), document.raw())
+        let noted = self.repository.put_manifest(by, document.media_type(), document.raw())?;
+        match referrers::subject(document)? {
+            Some(subject) if !noted => self.repository.list_referrer(document, &subject),
+            _ => Ok(()),
+        }
+    }
+
+    fn troubles(&self) -> usize {
+        self.repository.troubles()
+    }
+
+    fn keeps_referrers(&self) -> bool {
+        true
     }
 
     fn refuses_signatures(&self) -> Option<&'static str> {

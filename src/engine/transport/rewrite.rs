@@ -16,6 +16,8 @@ use crate::engine::{Digest, Error, Result};
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 const DOCKER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// The annotation by which an attestation names its image.
+const ATTESTED: &str = "vnd.docker.reference.digest";
 const OCI_FOREIGN: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
 
 /// How a layer's media type says that it is compressed. `None`: it is no layer type that is known here.
@@ -168,6 +170,12 @@ pub fn index(index: &Index, media_type: &str, replaced: &[Replaced]) -> Result<I
         entry["digest"] = now.digest.as_str().into();
         entry["size"] = now.size.into();
         entry["mediaType"] = now.media_type.as_str().into();
+        // BuildKit's attestations say of which instance they are.
+        if let Some(about) = entry.get_mut("annotations").and_then(|all| all.get_mut(ATTESTED))
+            && let Some(now) = replaced.iter().find(|r| about.as_str() == Some(r.before.as_str()))
+        {
+            *about = now.digest.as_str().into();
+        }
         kept.push(entry);
     }
     document["manifests"] = kept.into();
@@ -178,7 +186,12 @@ pub fn index(index: &Index, media_type: &str, replaced: &[Replaced]) -> Result<I
             object.remove(only_oci);
         }
     }
-    match reparsed(&document)? {
+    reparsed_index(&document)
+}
+
+/// The index that a changed document is.
+pub fn reparsed_index(document: &Value) -> Result<Index> {
+    match reparsed(document)? {
         Document::Index(index) => Ok(index),
         Document::Manifest(_) => Err(Error::corrupt("an index became a manifest")),
     }

@@ -79,5 +79,5 @@ pub fn add(repository: &Repository, manifest: &Digest, signatures: &[Sigstore]) 
     let written = repository.upload(config.as_slice(), None, &|_| {})?;
     image["config"] =
         json!({"mediaType": OCI_CONFIG, "digest": written.digest.as_str(), "size": written.size});
-    repository.put_manifest(&tag(manifest), OCI_MANIFEST, image.to_string().as_bytes())
+    repository.put_manifest(&tag(manifest), OCI_MANIFEST, image.to_string().as_bytes()).map(drop)
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use super::{INSTANCES, List, lookup};
 use crate::engine::image::places;
 use crate::engine::image::push::Pushed;
-use crate::engine::image::request::{RegistryAccess, client, registry_source, registry_target};
+use crate::engine::image::request::{RegistryAccess, client, parallel, registry_source, registry_target};
 use crate::engine::registry::manifest::{DOCKER_LIST, OCI_INDEX};
 use crate::engine::registry::{Client, Content, Descriptor, Document, Index, Reference};
 use crate::engine::transport::rewrite::{self, Replaced};
@@ -78,7 +78,8 @@ pub fn push(
             drop(list);
             let source = Instances { name: request.list.clone(), index, children };
             let known = KnownBlobs::new(engine.store.graph_root());
-            let options = CopyOptions { all: true, ..request.options.clone() };
+            let parallel = parallel(engine, request.options.parallel);
+            let options = CopyOptions { all: true, parallel, ..request.options.clone() };
             let copied = copy(&source, &*target, &known, &options, progress);
             copied.and_then(|copied| target.finish().map(|()| copied)).context(what)?.document
         }

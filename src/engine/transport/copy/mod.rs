@@ -6,16 +6,18 @@
 //! several instances, the index: what names something is written after it. Signatures go along ([`super::signing`]); a
 //! document that has some is not changed.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+mod layers;
+mod referrers;
+
+use layers::Placed;
 
 use serde::Deserialize;
 
-use super::archive::Archive;
 use super::compress::{Algorithm, Method};
 use super::known::KnownBlobs;
 use super::rewrite::{self, Replaced};
-use super::{BlobKind, Bytes, CopyOptions, Format, Held, LayerForm, Source, Target};
+use super::variants::{self, Added, Forms};
+use super::{BlobKind, Bytes, CopyOptions, LayerForm, Source, Target};
 use crate::engine::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use crate::engine::registry::{Descriptor, Document, Index, Manifest, PlatformRequest};
 use crate::engine::trust::{Evidence, Rules, Signature};
@@ -67,8 +69,6 @@ pub struct Quiet;
 
 impl Progress for Quiet {}
 
-/// Layers at a time unless asked for otherwise: each keeps some megabytes of compressed blocks in memory.
-const PARALLEL: usize = 3;
 /// Deepest nesting of indexes that is followed.
 const MAX_NESTING: u32 = 4;
 
@@ -127,7 +127,7 @@ struct Copying<'a> {
 impl Copying<'_> {
     fn document(&self, document: Document, instance: bool, depth: u32) -> Result<Document> {
         let before = document.digest().clone();
-        let mut signatures = self.signatures(&document)?;
+        let signatures = self.signatures(&document)?;
         let part = Copying { fixed: self.fixed || !signatures.is_empty(), ..*self };
         let written = match document {
             Document::Manifest(manifest) => Document::Manifest(part.manifest(manifest)?),
@@ -136,13 +136,20 @@ impl Copying<'_> {
         if part.fixed && *written.digest() != before {
             return Err(self.changed(&before));
         }
-        failpoint!("copy.blobs-written");
-        self.target.put_document(&written, instance)?;
-        signatures.extend(self.options.signing.sign(&written, self.target)?);
-        if !signatures.is_empty() {
-            self.target.put_signatures(&written, instance, &signatures).context("write signatures")?;
-        }
+        self.put(&written, instance, signatures)?;
+        self.referrers(&before, written.digest(), depth)?;
         Ok(written)
+    }
+
+    /// Writes a document whose blobs are there, with these signatures and those that are to be made.
+    fn put(&self, document: &Document, instance: bool, mut signatures: Vec<Signature>) -> Result<()> {
+        failpoint!("copy.blobs-written");
+        self.target.put_document(document, instance)?;
+        signatures.extend(self.options.signing.sign(document, self.target)?);
+        if !signatures.is_empty() {
+            self.target.put_signatures(document, instance, &signatures).context("write signatures")?;
+        }
+        Ok(())
     }
 
     /// The signatures that are to go along, once an image has been judged by all it has.
@@ -191,12 +198,17 @@ impl Copying<'_> {
             return Err(Error::corrupt(format!("more than {MAX_NESTING} indexes within one another")));
         }
         let mut replaced = Vec::new();
+        let mut forms = Forms::default();
+        let mut originals = Vec::new();
         for descriptor in &index.manifests {
             let child = self.source.child(descriptor)?;
-            let written = self.document(child, true, depth + 1).with_context(|| {
-                let platform = descriptor.platform.as_ref().map(ToString::to_string);
-                format!("instance {}", platform.unwrap_or_else(|| descriptor.digest.to_string()))
-            })?;
+            if !self.options.variants.is_empty() {
+                originals.push((descriptor, child.clone()));
+            }
+            let written = self
+                .document(child, true, depth + 1)
+                .with_context(|| format!("instance {}", called(descriptor)))?;
+            forms.note(descriptor, &written);
             replaced.push(Replaced {
                 before: descriptor.digest.clone(),
                 digest: written.digest().clone(),
@@ -204,12 +216,43 @@ impl Copying<'_> {
                 media_type: written.media_type().to_owned(),
             });
         }
+        let added = self.variants(&originals, &mut forms)?;
         let wanted = match self.options.format {
             Some(format) => format.index(),
+            None if !added.is_empty() => OCI_INDEX,
             None if self.keeps(&index.media_type) => &index.media_type,
             None => other_index(&index.media_type),
         };
-        rewrite::index(&index, wanted, &replaced)
+        variants::index(&index, wanted, &replaced, &added)
+    }
+
+    /// Writes a copy of each image that lacks one of the forms that are asked for.
+    fn variants(&self, images: &[(&Descriptor, Document)], forms: &mut Forms) -> Result<Vec<Added>> {
+        let mut added = Vec::new();
+        for (descriptor, document) in images {
+            // What has no layers that could be compressed (attestations, nested indexes) has no forms.
+            let Document::Manifest(manifest) = document else { continue };
+            let is_layer = |layer: &Descriptor| rewrite::compression(&layer.media_type).is_some();
+            if manifest.layers.is_empty() || !manifest.layers.iter().all(is_layer) {
+                continue;
+            }
+            for algorithm in &self.options.variants {
+                if !forms.lacks(descriptor, *algorithm) {
+                    continue;
+                }
+                let method = Method { algorithm: *algorithm, level: None };
+                let layers = Some(LayerForm::Compressed(method));
+                let options = CopyOptions { layers, force: true, ..self.options.clone() };
+                // The original's signatures are not the copy's.
+                let part = Copying { options: &options, fixed: false, ..*self };
+                let document = Document::Manifest(part.manifest(manifest.clone()).with_context(|| {
+                    format!("copy of instance {} by {}", called(descriptor), algorithm.name())
+                })?);
+                self.put(&document, true, Vec::new())?;
+                added.push(Added { copy_of: descriptor.digest.clone(), document });
+            }
+        }
+        Ok(added)
     }
 
     fn manifest(&self, manifest: Manifest) -> Result<Manifest> {
@@ -265,202 +308,11 @@ impl Copying<'_> {
         self.progress.done(index, how);
         Ok(())
     }
-
-    /// Moves every layer, several at a time; the same layer twice is moved once.
-    fn layers(&self, manifest: &Manifest, diff_ids: &[Digest]) -> Result<Vec<Placed>> {
-        let mut shown = manifest.layers.clone();
-        shown.push(manifest.config.clone());
-        self.progress.blobs(&shown);
-        let same = |i: usize| manifest.layers[..i].iter().position(|l| l.digest == manifest.layers[i].digest);
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let outcome: Mutex<(Vec<Option<Placed>>, Option<Error>)> =
-            Mutex::new((vec![None; manifest.layers.len()], None));
-        let work = || {
-            while !failed.load(Ordering::Relaxed) {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(layer) = manifest.layers.get(index) else { return };
-                if same(index).is_some() {
-                    continue;
-                }
-                let placed = self
-                    .layer(index, layer, diff_ids.get(index))
-                    .with_context(|| format!("layer {}", &layer.digest.hex()[..12]));
-                let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-                match placed {
-                    Ok((placed, how)) => {
-                        self.progress.done(index, how);
-                        outcome.0[index] = Some(placed);
-                    }
-                    Err(e) => {
-                        failed.store(true, Ordering::Relaxed);
-                        outcome.1.get_or_insert(e);
-                    }
-                }
-            }
-        };
-        let parallel = if self.options.parallel == 0 { PARALLEL } else { self.options.parallel };
-        std::thread::scope(|scope| {
-            for _ in 1..parallel.min(manifest.layers.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let (mut placed, error) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = error {
-            return Err(error);
-        }
-        for index in 0..placed.len() {
-            if let Some(first) = same(index) {
-                placed[index] = placed[first].clone();
-                self.progress.done(index, Moved::Exists);
-            }
-        }
-        placed.into_iter().map(|p| p.ok_or_else(|| Error::corrupt("a layer was not moved"))).collect()
-    }
-
-    fn layer(&self, index: usize, layer: &Descriptor, diff_id: Option<&Digest>) -> Result<(Placed, Moved)> {
-        let now = rewrite::layer_compression(layer);
-        let fits = self.fits(now);
-        if let Some(placed) = self.at_target(layer, now, fits, diff_id)? {
-            return Ok((placed, Moved::Exists));
-        }
-        let sent = |bytes| self.progress.sent(index, bytes);
-        let held = self.source.held(layer)?;
-        if held != Held::Blob || !fits {
-            return self.anew(layer, diff_id, &held, &sent);
-        }
-        let content = self.source.layer(layer)?;
-        let (digest, size) = (Some(&layer.digest), Some(layer.size));
-        self.target.put(BlobKind::Layer, content.as_ref(), digest, size, &sent)?;
-        if let (Some(diff_id), Some(compression)) = (diff_id, now) {
-            self.note(diff_id, layer, compression);
-        }
-        Ok((Placed { descriptor: layer.clone(), compression: now }, Moved::Written))
-    }
-
-    /// Whether a layer so compressed is in the form that is wanted; `None`: not a layer that could be changed.
-    fn fits(&self, now: Option<Option<Algorithm>>) -> bool {
-        match (self.form(), now) {
-            (_, None) | (LayerForm::AsIs, _) => true,
-            (LayerForm::Plain, Some(compression)) => compression.is_none(),
-            (LayerForm::Compressed(_), Some(None)) => false,
-            (LayerForm::Compressed(method), Some(Some(algorithm))) => {
-                !self.options.force && !self.unfit(algorithm)
-                    || algorithm == method.algorithm && method.level.is_none()
-            }
-        }
-    }
-
-    /// The layer, if the target has it: as the blob that the manifest names, or as another that is known to hold the same
-    /// archive.
-    fn at_target(
-        &self,
-        layer: &Descriptor,
-        now: Option<Option<Algorithm>>,
-        fits: bool,
-        diff_id: Option<&Digest>,
-    ) -> Result<Option<Placed>> {
-        let blobs = diff_id.map(|id| self.known.of(id)).unwrap_or_default();
-        if fits {
-            let known = blobs.iter().find(|b| b.digest == layer.digest);
-            let repositories = known.map(|b| &b.repositories[..]).unwrap_or_default();
-            if self.target.reuse(layer, repositories)? {
-                return Ok(Some(Placed { descriptor: layer.clone(), compression: now }));
-            }
-        }
-        let (LayerForm::Compressed(Method { algorithm, level: None }), Some(_)) = (self.form(), now) else {
-            return Ok(None);
-        };
-        for blob in blobs.iter().filter(|b| b.compression == algorithm.name()) {
-            let descriptor = Descriptor {
-                digest: blob.digest.clone(),
-                size: blob.size,
-                annotations: blob.annotations.clone(),
-                ..layer.clone()
-            };
-            if self.target.reuse(&descriptor, &blob.repositories)? {
-                return Ok(Some(Placed { descriptor, compression: Some(Some(algorithm)) }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Makes a blob of the layer's archive.
-    fn anew(
-        &self,
-        layer: &Descriptor,
-        diff_id: Option<&Digest>,
-        held: &Held,
-        sent: &(dyn Fn(u64) + Sync),
-    ) -> Result<(Placed, Moved)> {
-        let method = match self.form() {
-            LayerForm::Compressed(method) => Some(method),
-            LayerForm::AsIs | LayerForm::Plain => None,
-        };
-        let (known, size) = match held {
-            Held::Archive { diff_id, size } if method.is_none() => (Some(diff_id), *size),
-            _ => (None, None),
-        };
-        if let (Some(digest), Some(size)) = (known, size) {
-            let plain = Descriptor { digest: digest.clone(), size, ..layer.clone() };
-            if self.target.reuse(&plain, &[])? {
-                return Ok((Placed { descriptor: plain, compression: Some(None) }, Moved::Exists));
-            }
-        }
-        let content = self.source.layer(layer)?;
-        let archive = Archive::new(content.as_ref(), *held == Held::Blob, method);
-        let written = self.target.put(BlobKind::Layer, &archive, known, size, sent)?;
-        let (found, annotations) = match archive.into_made() {
-            Some(made) => (Some(made.diff_id), made.annotations),
-            None => (None, None),
-        };
-        let expected = match held {
-            Held::Archive { diff_id, .. } => Some(diff_id),
-            Held::Blob => diff_id,
-        };
-        if let (Some(found), Some(expected)) = (&found, expected)
-            && found != expected
-        {
-            return Err(Error::corrupt(format!("the archive has the DiffID {found} instead of {expected}")));
-        }
-        let compression = method.map(|m| m.algorithm);
-        let descriptor =
-            Descriptor { digest: written.digest, size: written.size, annotations, ..layer.clone() };
-        if let Some(diff_id) = found {
-            self.note(&diff_id, &descriptor, compression);
-        }
-        Ok((Placed { descriptor, compression: Some(compression) }, Moved::Written))
-    }
-
-    fn form(&self) -> LayerForm {
-        match (self.options.layers, self.target.form()) {
-            (Some(form), _) => form,
-            // Compressing would change the digest as surely as the wrong form of the manifest.
-            (None, LayerForm::Compressed(_)) if self.fixed => LayerForm::AsIs,
-            (None, form) => form,
-        }
-    }
-
-    /// Docker's format has no zstd.
-    fn unfit(&self, algorithm: Algorithm) -> bool {
-        algorithm.is_zstd() && self.options.format == Some(Format::Docker)
-    }
-
-    fn note(&self, diff_id: &Digest, blob: &Descriptor, compression: Option<Algorithm>) {
-        if let Some(repository) = self.target.repository() {
-            let compression = compression.map_or("uncompressed", Algorithm::name);
-            self.known.note(diff_id, blob, compression, Some(repository));
-        }
-    }
 }
 
-/// A layer at the target.
-#[derive(Clone)]
-struct Placed {
-    descriptor: Descriptor,
-    /// How it is compressed; `None`: nobody knows, its media type stays.
-    compression: Option<Option<Algorithm>>,
+/// An instance, for messages.
+fn called(descriptor: &Descriptor) -> String {
+    descriptor.platform.as_ref().map_or_else(|| descriptor.digest.to_string(), ToString::to_string)
 }
 
 fn other_index(media_type: &str) -> &'static str {
