@@ -25,6 +25,7 @@ mod copy;
 mod cp;
 mod cves;
 mod errors;
+mod estargz;
 mod events;
 mod export;
 mod flags;

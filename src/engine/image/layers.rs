@@ -218,7 +218,9 @@ impl Pull<'_> {
     /// Brings only what the store lacks of a layer that says what is in it.
     fn partial(&self, index: usize, layer: &ChainLayer) -> Result<Partial> {
         let wanted = self.engine.config.storage.pull_options.partial;
-        let chunked = wanted && chunked::is_chunked(layer.blob.annotations.as_ref());
+        let annotations = layer.blob.annotations.as_ref();
+        let chunked =
+            wanted && (chunked::is_chunked(annotations) || chunked::estargz::is_estargz(annotations));
         let Some(repository) = self.source.in_parts().filter(|_| chunked) else {
             return Ok(Partial::Nothing);
         };

@@ -1,6 +1,6 @@
 //! A layer of which the store has a part: only the rest is fetched.
 //!
-//! The blob's table of contents (zstd:chunked) names each file's digest and place. Files that another layer with such a
+//! The blob's table of contents (zstd:chunked; for eStargz see [`estargz`]) names each file's digest and place. Files that another layer with such a
 //! table has are taken from there, the others are asked for by ranges, and what stands between them is in the tar-split
 //! that comes with the table: so the very tar of the layer is made again and unpacked like any other, and its DiffID is
 //! verified like any other's. A table can therefore say what it likes: whatever is wrong with it, the blob is then fetched
@@ -8,6 +8,8 @@
 //!
 //! Only where storage.conf's `pull_options` say `enable_partial_images`. The tables are kept beside the layers as
 //! containers/storage keeps them (`zstd-chunked-manifest`), for podman's pulls and for ours.
+
+mod estargz;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -17,15 +19,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::layers::ChainLayer;
 use crate::engine::digest::{Algorithm, Hasher};
 use crate::engine::host::relay::relay;
 use crate::engine::host::{link, rooted};
+use crate::engine::image::layers::ChainLayer;
 use crate::engine::registry::Repository;
 use crate::engine::registry::ranges::Ranges;
 use crate::engine::store::diff::chunked::toc::{self, Part, Places, Sum, Toc, TocFile};
 use crate::engine::store::diff::tarsplit::{Item, Items};
-use crate::engine::store::diff::{self, Applied, ApplyOptions};
+use crate::engine::store::diff::{self, Applied, ApplyOptions, chunked};
 use crate::engine::store::{LAYER_TOC, StagedLayer};
 use crate::engine::{Engine, Error, Result};
 
@@ -50,6 +52,9 @@ pub(super) struct Request<'a> {
 /// Whatever went wrong: the blob should then be fetched as a whole, into another directory.
 pub(super) fn fetch(request: &Request<'_>, staged: &StagedLayer) -> Result<Option<Applied>> {
     let blob = &request.layer.blob;
+    if chunked::estargz::is_estargz(blob.annotations.as_ref()) {
+        return estargz::fetch(request, staged);
+    }
     let annotations = blob.annotations.as_ref().ok_or_else(|| Error::invalid("the layer has no table"))?;
     let places = Places::of(annotations, blob.size)?;
     let (table, split) = (places.toc, places.tar_split);
@@ -62,12 +67,7 @@ pub(super) fn fetch(request: &Request<'_>, staged: &StagedLayer) -> Result<Optio
         request.cancel,
     );
     let compressed = ranges.read_all(table.start, table.end)?;
-    let path = staged.toc_path();
-    let failed = |e| Error::io("write", &path, e);
-    let mut file = File::options().read(true).write(true).create_new(true).open(&path).map_err(failed)?;
-    toc::inflate_checked(&compressed, &places.checksum, &mut file)?;
-    file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    let toc = Toc::read(BufReader::new(file))?;
+    let toc = kept(staged, |file| toc::inflate_checked(&compressed, &places.checksum, file))?;
     drop(compressed);
     let split_digest =
         toc.tar_split.as_ref().ok_or_else(|| Error::unsupported("the layer has no tar-split"))?;
@@ -83,12 +83,36 @@ pub(super) fn fetch(request: &Request<'_>, staged: &StagedLayer) -> Result<Optio
     drop(ranges);
     let plan = Plan { files: toc.by_name(), local: &local, split: &split };
     let mut ranges = request.repository.ranges(&blob.digest, plan.ranges()?, request.cancel);
+    let applied = unpack(request, staged, |out| {
+        plan.write(&mut ranges, out, &|received| (request.received)(fetched + received))
+    })?;
+    local.share(request.engine, &toc, staged);
+    tell(request, fetched + ranges.received());
+    Ok(Some(applied))
+}
+
+/// Writes a table of contents to its place with the layer, and reads it.
+fn kept(staged: &StagedLayer, write: impl FnOnce(&mut File) -> Result<()>) -> Result<Toc> {
+    let path = staged.toc_path();
+    let failed = |e| Error::io("write", &path, e);
+    let mut file = File::options().read(true).write(true).create_new(true).open(&path).map_err(failed)?;
+    write(&mut file)?;
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    Toc::read(BufReader::new(file))
+}
+
+/// Unpacks the tar that `write` makes of the parts, and verifies it.
+fn unpack(
+    request: &Request<'_>,
+    staged: &StagedLayer,
+    write: impl FnOnce(&mut dyn Write) -> Result<()> + Send,
+) -> Result<Applied> {
     let tar_split = staged.tar_split_path();
     let kept = File::create(&tar_split).map_err(|e| Error::io("create", &tar_split, e))?;
     let applied = relay(
         |out| {
             let mut out = BufWriter::with_capacity(64 << 10, out);
-            plan.write(&mut ranges, &mut out, &|received| (request.received)(fetched + received))?;
+            write(&mut out)?;
             out.flush().map_err(|e| Error::os("write the layer", e))
         },
         |tar| diff::apply(tar, staged.dir(), BufWriter::new(kept), request.options),
@@ -96,14 +120,12 @@ pub(super) fn fetch(request: &Request<'_>, staged: &StagedLayer) -> Result<Optio
     if applied.diff_id != request.layer.diff_id {
         return Err(Error::corrupt(format!("the parts have the DiffID {}", applied.diff_id)));
     }
-    local.share(request.engine, &toc, staged);
-    tracing::debug!(
-        "layer {}: {} of {} bytes were fetched",
-        blob.digest,
-        fetched + ranges.received(),
-        blob.size
-    );
-    Ok(Some(applied))
+    Ok(applied)
+}
+
+fn tell(request: &Request<'_>, fetched: u64) {
+    let blob = &request.layer.blob;
+    tracing::debug!("layer {}: {fetched} of {} bytes were fetched", blob.digest, blob.size);
 }
 
 /// Contents in the store.
@@ -169,9 +191,14 @@ impl Local {
     }
 
     fn open(&self, found: &Found, size: u64) -> Result<io::Take<File>> {
+        self.open_at(found, 0, size)
+    }
+
+    /// A stretch of a content.
+    fn open_at(&self, found: &Found, at: u64, size: u64) -> Result<io::Take<File>> {
         let (mut file, _) =
             rooted::open_regular_in_root(self.roots[found.root].as_fd(), Path::new(&found.name))?;
-        file.seek(SeekFrom::Start(found.at)).map_err(|e| Error::os("seek", e))?;
+        file.seek(SeekFrom::Start(found.at + at)).map_err(|e| Error::os("seek", e))?;
         Ok(file.take(size))
     }
 
@@ -260,7 +287,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Writes the tar.
-    fn write(&self, ranges: &mut Ranges, out: &mut impl Write, received: &dyn Fn(u64)) -> Result<()> {
+    fn write(&self, ranges: &mut Ranges, out: &mut dyn Write, received: &dyn Fn(u64)) -> Result<()> {
         let failed = |e: io::Error| match e.downcast::<Error>() {
             Ok(ours) => ours,
             Err(e) => Error::os("write the layer", e),
@@ -286,7 +313,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn part(&self, part: &Part, ranges: &mut Ranges, out: &mut impl Write) -> Result<()> {
+    fn part(&self, part: &Part, ranges: &mut Ranges, out: &mut dyn Write) -> Result<()> {
         if part.zeros {
             return exactly(&mut io::repeat(0).take(part.size), part.size, out);
         }
@@ -301,7 +328,7 @@ impl<'a> Plan<'a> {
 }
 
 /// Copies what must be `size` bytes.
-fn exactly(from: &mut impl Read, size: u64, out: &mut impl Write) -> Result<()> {
+fn exactly(from: &mut impl Read, size: u64, out: &mut (impl Write + ?Sized)) -> Result<()> {
     let copied = io::copy(from, out).map_err(|e| match e.downcast::<Error>() {
         Ok(ours) => ours,
         Err(e) => Error::os("make the layer", e),

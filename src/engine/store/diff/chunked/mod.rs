@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod cut;
+pub mod estargz;
 pub mod toc;
 mod write;
 

@@ -11,9 +11,9 @@ use super::{Annotations, CHECKSUM, POSITION, TAR_SPLIT, TOC_TYPE, TocKind, ZEROS
 use crate::engine::{Digest, Error, Result};
 
 /// Bytes of a TOC, compressed or not, and of a compressed tar-split that are read: what is kept of them takes as much memory.
-const MAX_SIZE: u64 = 32 << 20;
+pub(super) const MAX_SIZE: u64 = 32 << 20;
 
-fn bad(what: &str) -> Error {
+pub(super) fn bad(what: &str) -> Error {
     Error::corrupt(format!("the layer's table of contents: {what}"))
 }
 
@@ -25,6 +25,9 @@ pub struct Span {
     /// The one behind the last.
     pub end: u64,
 }
+
+/// The end of a content of which eStargz does not say it: where the next one begins, if there is one.
+const OPEN: u64 = u64::MAX;
 
 /// Where TOC and tar-split are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,10 +171,22 @@ impl Entries {
             if part.span.start < self.end || part.span.end <= part.span.start {
                 return Err(bad("its contents are out of order"));
             }
-            self.end = part.span.end;
+            self.end = if part.span.end == OPEN { part.span.start + 1 } else { part.span.end };
         }
+        self.end_open(file.parts[0].span.start);
         self.files.push(file);
         Ok(())
+    }
+}
+
+impl Entries {
+    /// What is open ends where the next content begins.
+    fn end_open(&mut self, end: u64) {
+        if let Some(last) = self.files.last_mut().and_then(|file| file.parts.last_mut())
+            && last.span.end == OPEN
+        {
+            last.span.end = end;
+        }
     }
 }
 
@@ -268,6 +283,7 @@ fn file(line: Line, chunks: &[Line]) -> Result<TocFile> {
     let missing = || bad("a file has no digest");
     let sum = line.digest.0.ok_or_else(missing)?;
     let size = line.size;
+    let line = Line { end: if line.end == 0 { OPEN } else { line.end }, ..line };
     if chunks.is_empty() {
         let span = Span { start: line.offset, end: line.end };
         let part = Part { at: 0, size, sum, span, zeros: false };
@@ -278,13 +294,19 @@ fn file(line: Line, chunks: &[Line]) -> Result<TocFile> {
     let all: Vec<&Line> = std::iter::once(&line).chain(chunks).collect();
     let mut at = 0;
     for (number, chunk) in all.iter().enumerate() {
-        if chunk.chunk_offset != at || chunk.chunk_size == 0 {
+        // eStargz does not repeat the size of the last one.
+        let is_last = number + 1 == all.len();
+        let chunk_size = match chunk.chunk_size {
+            0 if is_last => size.saturating_sub(at),
+            size => size,
+        };
+        if chunk.chunk_offset != at || chunk_size == 0 {
             return Err(bad("the chunks of a file have gaps"));
         }
         let span = Span { start: chunk.offset, end: all.get(number + 1).map_or(end, |next| next.offset) };
         let sum = chunk.chunk_digest.0.ok_or_else(missing)?;
-        parts.push(Part { at, size: chunk.chunk_size, sum, span, zeros: chunk.chunk_type == ZEROS });
-        at = at.checked_add(chunk.chunk_size).ok_or_else(|| bad("a size that no file has"))?;
+        parts.push(Part { at, size: chunk_size, sum, span, zeros: chunk.chunk_type == ZEROS });
+        at = at.checked_add(chunk_size).ok_or_else(|| bad("a size that no file has"))?;
     }
     if at != size {
         return Err(bad("the chunks of a file are not all of it"));
@@ -317,6 +339,8 @@ mod tests {
             [file("a", 20, 30), file("b", 10, 20)].join(","),
             [file("a", 10, 25), file("b", 20, 30)].join(","),
             file("a", 20, 20),
+            file("a", 20, 0) + "," + &file("b", 20, 0),
+            file("a", 20, 0) + "," + &file("b", 10, 0),
             file("a", 20, 10),
             file("a", 20, 30).replace("\"size\":9", "\"size\":-9"),
             file("a", 20, 30).replace("sha256", "md5"),
@@ -353,6 +377,28 @@ mod tests {
         assert!(read(&chunk(5, 4, 20)).is_err());
         assert!(read(&chunk(4, u64::MAX, 20)).is_err());
         assert!(read(&chunk(4, 5, 50)).is_err());
+    }
+
+    #[test]
+    fn estargz_leaves_out_what_follows_from_the_rest() {
+        let entry = |kind: &str, name: &str, rest: &str| {
+            format!(r#"{{"type":"{kind}","name":"{name}","chunkDigest":"{}",{rest}}}"#, sum(2))
+        };
+        let digest = sum(1);
+        let entries = [
+            entry("dir", "d/", r#""mode":1"#),
+            entry("reg", "d/a", &format!(r#""size":9,"digest":"{digest}","offset":100,"chunkSize":4"#)),
+            entry("chunk", "d/a", r#""offset":120,"chunkOffset":4,"chunkSize":4"#),
+            entry("chunk", "d/a", r#""offset":140,"chunkOffset":8"#),
+            entry("reg", "d/b", &format!(r#""size":3,"digest":"{digest}","offset":150"#)),
+        ];
+        let toc =
+            Toc::read(format!(r#"{{"version":1,"entries":[{}]}}"#, entries.join(",")).as_bytes()).unwrap();
+        let parts: Vec<_> = toc.files.iter().flat_map(|file| &file.parts).collect();
+        let spans: Vec<_> = parts.iter().map(|p| (p.at, p.size, p.span.start, p.span.end)).collect();
+        assert_eq!(spans, [(0, 4, 100, 120), (4, 4, 120, 140), (8, 1, 140, 150), (0, 3, 150, OPEN)]);
+        let own: Vec<_> = toc.members_of_their_own().map(|(file, part)| (file, part.at)).collect();
+        assert_eq!(own, [(0, 0), (0, 4)]);
     }
 
     #[test]
