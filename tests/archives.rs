@@ -233,6 +233,21 @@ fn layouts_and_archives_of_other_tools_are_loaded() {
     sandbox.coracle(["rmi", "-af"]).ok();
     sandbox.coracle(["load"]).stdin(tar(&files)).ok().stdout_is("Loaded image: bazel/b:1");
     assert_eq!(word(&sandbox, "bazel/b:1"), "b");
+    // go-containerregistry's, which kaniko (--tar-path), ko and crane write: names are digests, layers have an ending.
+    let mut shaped: Vec<_> = b
+        .layers
+        .iter()
+        .map(|layer| (format!("{}.tar.gz", &crate::support::digest(&layer.blob)[7..]), layer.blob.clone()))
+        .collect();
+    let layers: Vec<_> = shaped.iter().map(|(name, _)| name.clone()).collect();
+    let config = (format!("sha256:{}", image_id(&b)), b.config_bytes());
+    let manifest = json!([{"Config": config.0, "RepoTags": ["kaniko/b:1"], "Layers": layers}]);
+    shaped.push(config);
+    shaped.push(("manifest.json".into(), manifest.to_string().into_bytes()));
+    sandbox.coracle(["load"]).stdin(tar(&shaped)).ok().stdout_is("Loaded image: kaniko/b:1");
+    assert_eq!(word(&sandbox, "kaniko/b:1"), "b");
+    sandbox.coracle(["rmi", "-f", "kaniko/b:1", "bazel/b:1"]).ok();
+    sandbox.coracle(["load"]).stdin(tar(&files)).ok();
     // bzip2 around it, from the web.
     let mut packed = Vec::new();
     let plain = tar(&files);
@@ -376,6 +391,18 @@ fn what_cannot_be_loaded_or_saved_is_said_and_leaves_nothing() {
     load(tar(&[("manifest.json".into(), missing.into_bytes())])).stderr_has("c.json");
     sandbox.coracle(["load", "-i", "/nowhere"]).fails(1).stderr_has("/nowhere: no such file or directory");
     let image = small("x");
+    // Digests that are paths, documents that are two things at once, configurations without end.
+    for digest in ["sha256:../../../etc/passwd", "sha256:ABC", "../x", "sha256:"] {
+        let mut entry = described(&image, Value::Null);
+        entry["digest"] = digest.into();
+        load(tar(&layout(&[&image], json!({"schemaVersion": 2, "manifests": [entry]})))).stderr_has("digest");
+    }
+    let mut both: Value = serde_json::from_slice(&image.manifest_bytes()).unwrap();
+    both["manifests"] = json!([described(&image, Value::Null)]);
+    load(tar(&layout(&[&image], both))).stderr_has("index.json");
+    let huge = [&b"{\"a\":\""[..], &[b'x'; 5 << 20], b"\"}"].concat();
+    let manifest = json!([{"Config": "c.json", "RepoTags": null, "Layers": []}]).to_string().into_bytes();
+    load(tar(&[("manifest.json".into(), manifest), ("c.json".into(), huge)])).stderr_has("c.json");
     let mut files =
         layout(&[&image], json!({"schemaVersion": 2, "manifests": [described(&image, Value::Null)]}));
     let last = files.len() - 1;

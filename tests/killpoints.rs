@@ -18,6 +18,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("checkpoint.after-dump", "likewise"),
     ("checkpoint.after-rename", "likewise"),
     ("restore.after-start", "likewise"),
+    ("check.locked", "repairs need damage: tests/check.rs"),
+    ("check.mended", "the same"),
+    ("check.record-mended", "the same"),
+    ("sign.stored", "signatures need keys: tests/trust.rs"),
 ];
 
 /// Every crash point in the source; those of `network.` need networks and are visited by their own tests.

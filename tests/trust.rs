@@ -404,6 +404,14 @@ fn lists_are_signed_with_their_images() {
     sign(&[&to]).fails(1).stderr_has("no identity provided");
     sign(&["--sign-by=good@lab.test", "--directory=nowhere", &to]).fails(1).stderr_has("no such file");
     sign(&["--sign-by=good@lab.test", "--all", "lab/none"]).fails(1).stderr_has("No such image");
+    // Killed after the first of them: what is there is whole, and the rest is made by doing it again.
+    let half = sandbox.mkdir("work/half");
+    let all = ["--sign-by=good@lab.test", "--all", "-d", "half", &to];
+    sign(&all).env("CORACLE_FAILPOINT", "sign.stored").fails(137);
+    assert_eq!(signatures(&half).len(), 1);
+    sign(&all).ok();
+    let instances = index["manifests"].as_array().unwrap().len();
+    assert!((instances..=instances + 1).contains(&signatures(&half).len()));
     let files = sign(&["--sign-by=good@lab.test", "--all", &to]).ok();
     assert_eq!(files.lines().len(), index["manifests"].as_array().unwrap().len());
     sandbox.coracle(["rmi", "-af"]).ok();

@@ -75,7 +75,11 @@ impl Check<'_> {
     ) {
         let outcome = match self.repair {
             Repair::No => Outcome::Repairable,
-            _ => mend().map_or_else(|e| Outcome::Failed(e.to_string()), |()| Outcome::Repaired),
+            _ => {
+                let mended = mend();
+                crate::failpoint!("check.record-mended");
+                mended.map_or_else(|e| Outcome::Failed(e.to_string()), |()| Outcome::Repaired)
+            }
         };
         self.push(subject.into(), text.into(), outcome);
     }

@@ -61,6 +61,7 @@ pub fn sign(engine: &Engine, request: &SignImage, signers: &[Signer]) -> Result<
             let signature = signer.sign(digest, &name, now);
             let signature = signature.with_context(|| format!("sign {name}, {digest}"))?;
             written.push(lookaside.add(digest, &signature).context("store the signature")?);
+            crate::failpoint!("sign.stored");
         }
     }
     Ok(written)

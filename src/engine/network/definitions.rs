@@ -80,7 +80,14 @@ impl<'a> Networks<'a> {
         let _lock = DirLock::exclusive(&self.dir)?;
         fs::create_dir_all(to).map_err(|e| Error::io("mkdir", to, e))?;
         let target = to.join(path.file_name().unwrap_or_default());
-        fs::rename(path, &target).map_err(|e| Error::io("rename to", &target, e))
+        match fs::rename(path, &target) {
+            // network_config_dir may lie on another file system than the store.
+            Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => {
+                fs::copy(path, &target).map_err(|e| Error::io("write", &target, e))?;
+                fs::remove_file(path).map_err(|e| Error::io("remove", path, e))
+            }
+            moved => moved.map_err(|e| Error::io("rename to", &target, e)),
+        }
     }
 
     /// The network of that name or ID, or with an ID that begins so.

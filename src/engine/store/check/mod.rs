@@ -22,6 +22,7 @@ mod tables;
 use super::layers::Layers;
 use super::{LayerRecord, Store};
 use crate::engine::Result;
+use crate::failpoint;
 use bench::Bench;
 use contents::Verdict;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -163,6 +164,7 @@ impl Store {
             }
             self.settle_dead_writers();
             let bench = Bench::exclusive(self, &earlier)?;
+            failpoint!("check.locked");
             // Once more: somebody may have changed it before we had the locks.
             for finding in self.look(options, &verdicts)? {
                 let key = (finding.problem.subject.clone(), finding.problem.text.clone());
@@ -173,6 +175,7 @@ impl Store {
                     if let Err(e) = mend(&bench) {
                         failed.insert(key, e.to_string());
                     }
+                    failpoint!("check.mended");
                     if let Subject::Layer(id) = &finding.problem.subject {
                         verdicts.remove(id);
                     }
@@ -236,7 +239,8 @@ impl Store {
         if look.findings.is_empty() {
             look.adoptions()?;
         }
-        if look.findings.is_empty() {
+        look.read_only();
+        if look.findings.iter().all(|finding| finding.mend.is_none()) {
             look.left_over()?;
             look.layers()?;
             look.images()?;
@@ -257,6 +261,23 @@ impl<'s> Look<'s, '_> {
     fn hopeless(&mut self, subject: Subject, text: impl Into<String>, outcome: Outcome) {
         let problem = Problem { subject, text: text.into(), outcome };
         self.findings.push(Finding { problem, mend: None });
+    }
+
+    /// What can be told of additional stores without reading their files. They are somebody else's to repair.
+    fn read_only(&mut self) {
+        for (path, why) in &self.tables.broken_read_only {
+            self.hopeless(Subject::File(path.clone()), format!("is damaged: {why}"), Outcome::ReadOnly);
+        }
+        for layer in self.tables.read_only.iter().filter(|layer| !layer.incomplete()) {
+            let text = match self.store.layer_dir(&layer.id) {
+                None => "has no directory",
+                Some(directory) if !self.store.files_of(&directory.path).is_dir() => {
+                    "has no files: its diff directory is missing"
+                }
+                Some(_) => continue,
+            };
+            self.hopeless(Subject::Layer(layer.id.clone()), text, Outcome::ReadOnly);
+        }
     }
 
     /// Nothing brings the layer back: what stands on it is lost with it.

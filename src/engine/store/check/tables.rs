@@ -26,6 +26,8 @@ pub(super) struct Tables {
     pub(super) containers: Vec<ContainerRecord>,
     /// Files that are damaged, and how.
     broken: Vec<(Table, String)>,
+    /// Those of additional stores.
+    pub(super) broken_read_only: Vec<(PathBuf, String)>,
 }
 
 impl Table {
@@ -58,6 +60,7 @@ impl Tables {
             images: Vec::new(),
             containers: Vec::new(),
             broken: Vec::new(),
+            broken_read_only: Vec::new(),
         };
         for &location in store.layout.layer_locations() {
             let found: Vec<LayerRecord> = tables.read_table(store, Table::Layers(location))?;
@@ -69,7 +72,10 @@ impl Tables {
             tables.containers.extend(found.into_iter().map(|c| ContainerRecord { location, ..c }));
         }
         for path in store.additional("layers/layers.json") {
-            tables.read_only.extend(file::read_list::<LayerRecord>(&path).unwrap_or_default());
+            match file::read_list::<LayerRecord>(&path) {
+                Ok(layers) => tables.read_only.extend(layers),
+                Err(e) => tables.broken_read_only.push((path, e.to_string())),
+            }
         }
         Ok(tables)
     }
