@@ -299,9 +299,6 @@ impl Benchmark {
                 );
             }
         }
-        if ["push", "save", "load", "inspect docker"].iter().any(|what| table.wants(what)) {
-            self.transports(table, &name);
-        }
         if table.wants("pull") {
             registry().provide("lab/big");
             let mut used: [Vec<[f64; 3]>; 2] = [Vec::new(), Vec::new()];
@@ -318,6 +315,9 @@ impl Benchmark {
                 let text = |used: &[[f64; 3]]| format!("{:.2}", best(used, index) / scale);
                 table.note(&name(&format!("pull of 600 MB, {what}")), &text(own), &text(podman));
             }
+        }
+        if ["push", "save", "load", "inspect docker"].iter().any(|what| table.wants(what)) {
+            self.transports(table, &name);
         }
         self.archives(table);
         self.scale(table);

@@ -77,7 +77,7 @@ pub fn check(engine: &Engine, request: &Request) -> Result<Report> {
     if request.repair == Repair::No {
         let found = engine.store.check(&options)?;
         report.findings = found.into_iter().map(|problem| finding(problem, &names)).collect();
-        report.findings.extend(records::check(engine, request.repair)?);
+        report.findings.extend(records::check(engine, request.repair)?.0);
         return Ok(report);
     }
     let found = engine.store.repair(&options)?;
@@ -95,7 +95,9 @@ pub fn check(engine: &Engine, request: &Request) -> Result<Report> {
             }
         }
     }
-    report.findings.extend(records::check(engine, request.repair)?);
+    let (findings, removed) = records::check(engine, request.repair)?;
+    report.findings.extend(findings);
+    report.removed_containers.extend(removed);
     Ok(report)
 }
 

@@ -34,9 +34,9 @@ fn claim(record: &Record) -> Claim {
     }
 }
 
-/// Looks at all of them.
-pub(super) fn check(engine: &Engine, repair: Repair) -> Result<Vec<Finding>> {
-    let mut check = Check { engine, repair, findings: Vec::new() };
+/// Looks at all of them. What was found, and the IDs of containers that were removed.
+pub(super) fn check(engine: &Engine, repair: Repair) -> Result<(Vec<Finding>, Vec<String>)> {
+    let mut check = Check { engine, repair, findings: Vec::new(), removed: Vec::new() };
     let directories = engine.state.directories()?;
     if engine.state.unfinished()?.iter().any(|id| engine.state.try_lock(id).is_ok_and(|lock| lock.is_some()))
         || !engine.state.orphaned_run_dirs()?.is_empty()
@@ -51,7 +51,7 @@ pub(super) fn check(engine: &Engine, repair: Repair) -> Result<Vec<Finding>> {
     check.names()?;
     check.volumes()?;
     check.networks()?;
-    Ok(check.findings)
+    Ok((check.findings, check.removed))
 }
 
 /// Removes the record of a container that cannot be read.
@@ -63,6 +63,8 @@ struct Check<'a> {
     engine: &'a Engine,
     repair: Repair,
     findings: Vec<Finding>,
+    /// Containers that are gone for good.
+    removed: Vec<String>,
 }
 
 impl Check<'_> {
@@ -93,7 +95,13 @@ impl Check<'_> {
         remove: impl FnOnce() -> Result<()>,
     ) {
         let outcome = match self.repair {
-            Repair::Lossy => remove().map_or_else(|e| Outcome::Failed(e.to_string()), |()| Outcome::Repaired),
+            Repair::Lossy => match remove() {
+                Ok(()) => {
+                    self.removed.extend(containers);
+                    Outcome::Repaired
+                }
+                Err(e) => Outcome::Failed(e.to_string()),
+            },
             _ => Outcome::Lossy { images: Vec::new(), containers },
         };
         self.push(subject.into(), text.into(), outcome);

@@ -6,7 +6,7 @@
 //!
 //! The pasta of Debian 12 hands connections from the host's loopback to the namespace's loopback. There they are told
 //! apart by the host's port and sent on to the container (`CORACLE` in the nat table). The kernel translates no packet
-//! from ::1; so there the namespace does without ::1, which leaves UDP to [::1] unanswered.
+//! from ::1; so there the namespace does without ::1, which leaves UDP to `[::1]` unanswered.
 
 use super::pasta;
 use crate::engine::config::Config;
@@ -118,7 +118,7 @@ fn give_up_loopback6() -> Result<()> {
     })
 }
 
-/// Keeps netavark's rules from sending connections to [::1] on to the container `id`, which could never answer: the kernel
+/// Keeps netavark's rules from sending connections to `[::1]` on to the container `id`, which could never answer: the kernel
 /// lets no packet from ::1 out. They reach [`super::proxy`] then. With `on` false: takes that back, if it is there.
 pub(super) fn spare_loopback6(config: &Config, id: &str, on: bool) -> Result<()> {
     // A connection that has been translated, even to where it was going, is not translated again. The priority is before

@@ -78,7 +78,7 @@ impl Connection {
         Ok(made)
     }
 
-    /// Whether netavark makes a rule for [::1] of a published port.
+    /// Whether netavark makes a rule for `[::1]` of a published port.
     pub(super) fn redirects_loopback6(&self, site: &Site<'_>) -> bool {
         let published = self.ports.iter().any(|p| p.host_ip.is_none_or(|ip| ip.is_ipv6()));
         published

@@ -2,7 +2,7 @@
 //!
 //! [`apply`] reads a layer's blob once and, on the way, verifies nothing but computes everything: the digest of the
 //! blob, the digest of the tar inside (the DiffID), the directory tree, and the tar-split file from which
-//! [`reassemble`] later makes the same tar again, to the byte. The caller compares the digests with what the manifest
+//! [`reassemble()`] later makes the same tar again, to the byte. The caller compares the digests with what the manifest
 //! and the image configuration promised before it commits the layer.
 //!
 //! An archive is hostile input: every path is resolved below the layer's directory by file descriptors, sizes are

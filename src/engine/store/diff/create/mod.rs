@@ -2,7 +2,7 @@
 //!
 //! Three ways lead through a tree: everything that is there ([`everything`]); what a container wrote, as overlay keeps
 //! it in the upper directory, deletions turned into the archive's marks ([`overlay`]); and what differs between two
-//! trees ([`compare`]), for drivers that keep copies and for layers that are not on top of each other. What they find
+//! trees ([`compare()`]), for drivers that keep copies and for layers that are not on top of each other. What they find
 //! goes to a [`Sink`]: an [`Archive`], or a [`List`].
 //!
 //! Directories are read entry by entry in the order of their names, so the same files give the same bytes. Each file is
