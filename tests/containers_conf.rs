@@ -141,7 +141,7 @@ fn what_cannot_be_applied_is_said_once() {
     sandbox.pull("lab/busybox");
     let run = ["run", "--rm", "--network", "none", "lab/busybox", "true"];
     for (conf, phrase) in [
-        ("devices = [\"vendor.com/class=x\"]", "\"vendor.com/class=x\" is left out"),
+        ("mounts = [\"type=npipe,src=x,dst=/x\"]", "\"type=npipe,src=x,dst=/x\" is left out"),
         ("prepare_volume_on_create = true", "prepare_volume_on_create has no effect"),
     ] {
         let path = sandbox.write("conf/own.conf", format!("[containers]\n{conf}\n"));
@@ -152,6 +152,7 @@ fn what_cannot_be_applied_is_said_once() {
         ("volumes = [\"/no/such/directory:/conf\"]", "/no/such/directory"),
         ("mounts = [\"type=nonsense\"]", "containers.conf: mounts"),
         ("umask = \"9\"", "umask"),
+        ("devices = [\"vendor.com/class=x\"]", "unresolvable CDI devices vendor.com/class=x"),
     ] {
         let path = sandbox.write("conf/own.conf", format!("[containers]\n{conf}\n"));
         sandbox.coracle(run).env(OVERRIDE, &path).fails(125).stderr_has(phrase);

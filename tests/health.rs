@@ -148,3 +148,88 @@ fn the_images_check_is_run_unless_that_is_not_wanted() {
         r#"{"Test":["NONE"]} null"#
     );
 }
+
+#[test]
+fn a_container_is_starting_until_its_start_up_check_has_succeeded_often_enough() {
+    for sandbox in require!(both()) {
+        let flags = [
+            "--health-cmd=test -e /healthy",
+            "--health-interval=200ms",
+            "--health-retries=1",
+            "--health-startup-cmd=echo up; test -e /up",
+            "--health-startup-interval=100ms",
+            "--health-startup-success=2",
+        ];
+        run(&sandbox, "c", &flags);
+        let seen = sandbox.coracle(["inspect", "c"]).ok().json();
+        let startup = &seen[0]["Config"]["StartupHealthCheck"];
+        assert_eq!(startup["Test"], json!(["CMD-SHELL", "echo up; test -e /up"]));
+        assert_eq!((&startup["Interval"], &startup["Successes"]), (&json!(100_000_000), &json!(2)));
+        // The check of its own would make it unhealthy at once: it is not run.
+        let log = "{{range .State.Health.Log}}{{.ExitCode}} {{.Output}}{{end}}";
+        eventually("start-up checks fail", SOON, || {
+            (shown(&sandbox, "c", log).matches("1 up").count() >= 3).then_some(())
+        });
+        assert_eq!(health(&sandbox, "c"), "starting");
+        sandbox.coracle(["exec", "c", "touch", "/up"]).ok();
+        sandbox.coracle(["wait", "--condition=unhealthy", "c"]).timeout(SOON).ok();
+        sandbox.coracle(["exec", "c", "touch", "/healthy"]).ok();
+        sandbox.coracle(["wait", "--condition=healthy", "c"]).timeout(SOON).ok();
+        // The next run starts anew.
+        sandbox.coracle(["exec", "c", "rm", "/up"]).ok();
+        sandbox.coracle(["restart", "-t", "0", "c"]).ok();
+        std::thread::sleep(Duration::from_millis(600));
+        assert_eq!(health(&sandbox, "c"), "starting");
+    }
+}
+
+#[test]
+fn a_container_that_does_not_start_up_is_started_again() {
+    for sandbox in require!(both()) {
+        let flags = [
+            "--health-cmd=true",
+            "--health-startup-cmd=test -e /second || { touch /second; exit 1; }",
+            "--health-startup-interval=100ms",
+            "--health-startup-retries=1",
+            "--stop-timeout=0",
+        ];
+        run(&sandbox, "c", &flags);
+        let first = shown(&sandbox, "c", "{{.State.StartedAt}}");
+        sandbox.coracle(["wait", "--condition=healthy", "c"]).timeout(SOON).ok();
+        assert_ne!(shown(&sandbox, "c", "{{.State.StartedAt}}"), first);
+        let lone = ["create", "--health-startup-cmd=true", IMAGE, "true"];
+        sandbox.coracle(lone).fails(125).stderr_has("no regular healthcheck");
+    }
+}
+
+#[test]
+fn results_go_where_they_are_wanted() {
+    for sandbox in require!(both()) {
+        let dir = sandbox.mkdir("work/checks");
+        let place = format!("--health-log-destination={}", dir.display());
+        let flags = ["--health-cmd=echo looked", "--health-interval=disable", place.as_str()];
+        run(&sandbox, "c", &[&flags[..], &["--health-max-log-count=2", "--health-max-log-size=4"]].concat());
+        for _ in 0..3 {
+            sandbox.coracle(["healthcheck", "run", "c"]).ok();
+        }
+        let id = shown(&sandbox, "c", "{{.Id}}");
+        let text = std::fs::read_to_string(dir.join(format!("{id}-healthcheck.log"))).unwrap();
+        let written: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&written["Status"], &written["FailingStreak"]), (&json!("healthy"), &json!(0)));
+        let log = written["Log"].as_array().unwrap();
+        assert_eq!((log.len(), &log[0]["Output"]), (2, &json!("look")));
+        assert_eq!(shown(&sandbox, "c", "{{len .State.Health.Log}}"), "2");
+        assert_eq!(shown(&sandbox, "c", "{{.Config.HealthLogDestination}}"), dir.to_str().unwrap());
+        let bad = ["create", "--health-cmd=true", "--health-log-destination=/no/such", IMAGE, "true"];
+        sandbox.coracle(bad).fails(125).stderr_has("not an existing directory");
+
+        // As events each check is told, with what it said.
+        run(&sandbox, "told", &[flags[0], flags[1], "--health-log-destination=events_logger"]);
+        sandbox.coracle(["healthcheck", "run", "told"]).ok();
+        sandbox.coracle(["healthcheck", "run", "told"]).ok();
+        let filter = ["--filter=container=told", "--filter=event=health_status"];
+        let events = sandbox.coracle(["events", "--stream=false", "--format=json"]).args(filter).ok();
+        let lines: Vec<&str> = events.text().lines().collect();
+        assert!(lines.len() == 2 && lines.iter().all(|l| l.contains("looked")), "{lines:?}");
+    }
+}

@@ -82,6 +82,7 @@ const SERIES: &[&[&str]] = &[
         "third",
         "--health-cmd=true",
         "--health-interval=1h",
+        "--mount=type=image,src=lab/multi,dst=/mounted,rw",
         "lab/multi",
         "sleep",
         "100",

@@ -48,7 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "container",
         &[
             "error", "moment", "digest", "spec", "config", "host", "store", "registry", "state", "oci",
-            "conmon", "network", "secret", "volume", "image", "events", "Engine",
+            "conmon", "network", "secret", "volume", "image", "artifact", "events", "Engine",
         ],
     ),
     ("check", &["error", "config", "store", "state", "network", "volume", "container", "image", "Engine"]),

@@ -6,7 +6,7 @@ use crate::cmd::image::progress::Pulling;
 use crate::cmd::{Context, user_files};
 use crate::engine::container::{CreateRequest, anticipate, create};
 use crate::engine::image::{PullPolicy, PullRequest, pull};
-use crate::engine::spec::{ContainerSpec, ImageSource};
+use crate::engine::spec::{ContainerSpec, ImageSource, MountKind};
 use crate::engine::{Engine, Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -38,6 +38,7 @@ pub fn make(cx: &Context, flags: &CreateFlags, mut spec: ContainerSpec, starts: 
     if spec.image.rootfs.is_none() {
         spec.image = found_image(engine, &spec.image.requested, &flags.image)?;
     }
+    find_mounted(engine, flags, &mut spec)?;
     let id = create(engine, CreateRequest { spec, replace: flags.life.replace, starts })?;
     if let Some(id_file) = id_file {
         id_file.write(&id)?;
@@ -66,6 +67,14 @@ pub fn found_image(engine: &Engine, name: &str, flags: &ImageArgs) -> Result<Ima
         id: found.image.id,
         rootfs: None,
     })
+}
+
+/// Finds or pulls the images that are mounted and notes in the spec what they are.
+fn find_mounted(engine: &Engine, flags: &CreateFlags, spec: &mut ContainerSpec) -> Result<()> {
+    for mount in spec.mounts.iter_mut().filter(|m| m.kind == MountKind::Image) {
+        mount.image.id = found_image(engine, &mount.source, &flags.image)?.id;
+    }
+    Ok(())
 }
 
 /// `--cidfile`: claimed before the container is made, removed again if that fails.

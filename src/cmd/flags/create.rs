@@ -81,6 +81,7 @@ impl CreateFlags {
         self.security.apply(&mut spec, inputs)?;
         self.resources.apply(&mut spec.resources)?;
         self.create_resources.apply(&mut spec.resources)?;
+        spec.rdt_class = self.create_resources.rdt_class.clone().unwrap_or_default();
         self.labels.apply(&mut spec, inputs)?;
         self.logging.apply(&mut spec)?;
         self.health.apply(&mut spec)?;

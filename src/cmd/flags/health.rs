@@ -64,9 +64,8 @@ impl HealthArgs {
     /// Puts what was given into `spec`.
     ///
     /// # Errors
-    /// A value is malformed; `--no-healthcheck` stands beside others; what is not done yet is asked for.
+    /// A value is malformed; `--no-healthcheck` stands beside others; a start-up check has no command.
     pub fn apply(&self, spec: &mut ContainerSpec) -> Result<()> {
-        self.later()?;
         let off = self.no_healthcheck || self.health_cmd.as_deref() == Some("none");
         let mut check = spec.healthcheck.take().unwrap_or_default();
         let before = check.clone();
@@ -100,26 +99,49 @@ impl HealthArgs {
             }
             spec.health.on_failure.clone_from(action);
         }
+        self.apply_startup(spec, off)?;
+        if let Some(place) = &self.health_log_destination {
+            spec.health.log_destination.clone_from(place);
+        }
         spec.health.max_log_count = self.health_max_log_count.or(spec.health.max_log_count);
         spec.health.max_log_size = self.health_max_log_size.or(spec.health.max_log_size);
         Ok(())
     }
 
-    fn later(&self) -> Result<()> {
-        if self.health_log_destination.as_deref().is_some_and(|place| place != "local") {
-            return Err(super::later("--health-log-destination", "results of health checks elsewhere"));
-        }
-        let startup = [
+    fn apply_startup(&self, spec: &mut ContainerSpec, off: bool) -> Result<()> {
+        let given = [
             ("--health-startup-cmd", self.health_startup_cmd.is_some()),
             ("--health-startup-interval", self.health_startup_interval.is_some()),
             ("--health-startup-retries", self.health_startup_retries.is_some()),
             ("--health-startup-success", self.health_startup_success.is_some()),
             ("--health-startup-timeout", self.health_startup_timeout.is_some()),
         ];
-        match startup.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => Err(super::later(flag, "start-up checks")),
-            None => Ok(()),
+        let first = given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag);
+        if off {
+            spec.startup_check = None;
+            return match first {
+                Some(flag) => Err(Error::invalid(format!("cannot specify both --no-healthcheck and {flag}"))),
+                None => Ok(()),
+            };
         }
+        let Some(first) = first else { return Ok(()) };
+        let mut startup = spec.startup_check.take().unwrap_or_default();
+        if let Some(command) = &self.health_startup_cmd {
+            startup.check.test = command_words(command)?;
+        }
+        if startup.check.command().is_none() {
+            return Err(Error::invalid(format!("{first} needs --health-startup-cmd")));
+        }
+        if let Some(text) = &self.health_startup_interval {
+            startup.check.interval = nanoseconds("--health-startup-interval", text)?;
+        }
+        if let Some(text) = &self.health_startup_timeout {
+            startup.check.timeout = nanoseconds("--health-startup-timeout", text)?;
+        }
+        startup.check.retries = self.health_startup_retries.unwrap_or(startup.check.retries);
+        startup.successes = self.health_startup_success.unwrap_or(startup.successes);
+        spec.startup_check = Some(startup);
+        Ok(())
     }
 }
 
@@ -195,5 +217,24 @@ mod tests {
         assert!(of(HealthArgs { health_retries: Some(3), ..off }).is_err());
         let bad = HealthArgs { health_on_failure: Some("shout".to_owned()), ..HealthArgs::default() };
         assert!(of(bad).is_err());
+    }
+
+    #[test]
+    fn start_up_checks() {
+        let args = HealthArgs {
+            health_cmd: Some("true".to_owned()),
+            health_startup_cmd: Some("test -e /up".to_owned()),
+            health_startup_interval: Some("2s".to_owned()),
+            health_startup_success: Some(3),
+            health_startup_retries: Some(7),
+            ..HealthArgs::default()
+        };
+        let got = of(args.clone()).unwrap().startup_check.unwrap();
+        assert_eq!(got.check.test, ["CMD-SHELL", "test -e /up"]);
+        assert_eq!((got.check.interval, got.check.retries, got.successes), (2_000_000_000, 7, 3));
+        let lone = HealthArgs { health_startup_cmd: None, ..args.clone() };
+        assert!(of(lone).unwrap_err().to_string().contains("needs --health-startup-cmd"));
+        let off = HealthArgs { health_cmd: Some("none".to_owned()), ..args };
+        assert!(of(off).is_err());
     }
 }

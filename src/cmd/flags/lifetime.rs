@@ -112,9 +112,7 @@ impl LifeArgs {
         if self.init_ctr.is_some() {
             return Err(super::later("--init-ctr", "pods"));
         }
-        if !self.requires.is_empty() {
-            return Err(super::later("--requires", "dependencies between containers"));
-        }
+        spec.requires = self.requires.iter().filter(|name| !name.is_empty()).cloned().collect();
         Ok(())
     }
 }

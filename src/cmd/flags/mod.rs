@@ -8,6 +8,7 @@ pub mod attach;
 pub mod create;
 pub mod exec;
 pub mod filter;
+mod gpus;
 pub mod health;
 pub mod image;
 pub mod labels;

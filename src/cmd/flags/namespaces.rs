@@ -1,6 +1,6 @@
 //! Which namespaces are the container's own, and its cgroup.
 
-use crate::engine::spec::{ContainerSpec, IdMapping, NamespaceMode, UserNamespace};
+use crate::engine::spec::{ContainerSpec, IdMapping, MapRow, NamespaceMode, UserNamespace};
 use crate::engine::{Error, Result};
 use clap::Args;
 
@@ -57,17 +57,14 @@ impl NamespaceArgs {
     }
 
     fn user(&self) -> Result<UserNamespace> {
-        if self.subuidname.is_some() || self.subgidname.is_some() {
-            return Err(super::later("--subuidname and --subgidname", "maps from /etc/subuid by name"));
-        }
-        let (uid_maps, gid_maps) = id_maps(&self.uidmap, &self.gidmap)?;
-        let mapped = !uid_maps.is_empty() || !gid_maps.is_empty();
-        match self.userns.as_deref() {
-            None | Some("" | "private") if mapped => Ok(UserNamespace::Mapped { uid_maps, gid_maps }),
-            Some(mode) if mapped => Err(Error::invalid(format!(
-                "--userns {mode} and --uidmap or --gidmap cannot be given together"
+        let asked =
+            id_maps(&self.uidmap, &self.gidmap, self.subuidname.as_deref(), self.subgidname.as_deref())?;
+        match (self.userns.as_deref(), asked) {
+            (None | Some("" | "private"), Some(asked)) => Ok(asked),
+            (Some(mode), Some(_)) => Err(Error::invalid(format!(
+                "--userns {mode} cannot be given together with --uidmap, --gidmap, --subuidname or --subgidname"
             ))),
-            mode => user(mode.unwrap_or_default()),
+            (mode, None) => user(mode.unwrap_or_default()),
         }
     }
 }
@@ -147,26 +144,52 @@ fn user(text: &str) -> Result<UserNamespace> {
     })
 }
 
-/// Both lists of rows; podman's leading `u` or `g` limits a row to one of them.
-fn id_maps(uids: &[String], gids: &[String]) -> Result<(Vec<IdMapping>, Vec<IdMapping>)> {
-    let (mut uid_maps, mut gid_maps) = (Vec::new(), Vec::new());
-    for (flag, texts, own) in [("--uidmap", uids, 'u'), ("--gidmap", gids, 'g')] {
-        for text in texts {
-            let rest = text.trim_start_matches(['u', 'g', '+']);
-            let marks = &text[..text.len() - rest.len()];
-            if marks.contains('+') || rest.contains('@') {
-                return Err(super::later(&format!("{flag} {text}"), "maps relative to others (+ and @)"));
-            }
-            let row = id_map(flag, rest)?;
-            if (marks.is_empty() && own == 'u') || marks.contains('u') {
-                uid_maps.push(row);
-            }
-            if (marks.is_empty() && own == 'g') || marks.contains('g') {
-                gid_maps.push(row);
-            }
-        }
+/// What `--uidmap` and its kin ask for; `None`: nothing. A list that is not given is the other one; podman's leading `u` or `g`
+/// limits a row to one of them.
+fn id_maps(
+    uids: &[String],
+    gids: &[String],
+    subuid: Option<&str>,
+    subgid: Option<&str>,
+) -> Result<Option<UserNamespace>> {
+    let rows = |flag: &str, texts: &[String], own: char, other: char| {
+        let marked = texts.iter().map(|text| marked(flag, text));
+        let rows = marked.filter(|row| match row {
+            Ok((marks, _)) => marks.contains(own) || !marks.contains(other),
+            Err(_) => true,
+        });
+        rows.map(|row| row.map(|(_, row)| row)).collect::<Result<Vec<MapRow>>>()
+    };
+    let (uids, gids) = match (uids.is_empty(), gids.is_empty()) {
+        (false, true) => (rows("--uidmap", uids, 'u', 'g')?, rows("--uidmap", uids, 'g', 'u')?),
+        (true, false) => (rows("--gidmap", gids, 'u', 'g')?, rows("--gidmap", gids, 'g', 'u')?),
+        _ => (rows("--uidmap", uids, 'u', 'g')?, rows("--gidmap", gids, 'g', 'u')?),
+    };
+    let given = |name: Option<&str>| name.unwrap_or_default().to_owned();
+    let (mut subuid, mut subgid) = (given(subuid), given(subgid));
+    if subuid.is_empty() {
+        subuid.clone_from(&subgid);
+    } else if subgid.is_empty() {
+        subgid.clone_from(&subuid);
     }
-    Ok((uid_maps, gid_maps))
+    let plain = |rows: &[MapRow]| rows.iter().all(|row| !row.of_host && !row.extends);
+    Ok(match (uids.is_empty() && gids.is_empty(), subuid.is_empty()) {
+        (true, true) => None,
+        (false, true) if plain(&uids) && plain(&gids) => {
+            let bare = |rows: Vec<MapRow>| rows.into_iter().map(|row| row.row).collect();
+            Some(UserNamespace::Mapped { uid_maps: bare(uids), gid_maps: bare(gids) })
+        }
+        _ => Some(UserNamespace::Asked { uids, gids, subuid, subgid }),
+    })
+}
+
+/// `[+ug]INSIDE:[@]OUTSIDE[:COUNT]`: the marks before it, and the row.
+fn marked<'a>(flag: &str, text: &'a str) -> Result<(&'a str, MapRow)> {
+    let rest = text.trim_start_matches(['u', 'g', '+']);
+    let marks = &text[..text.len() - rest.len()];
+    let of_host = rest.contains(":@");
+    let row = id_map(flag, &rest.replacen(":@", ":", 1))?;
+    Ok((marks, MapRow { row, of_host, extends: marks.contains('+') }))
 }
 
 fn id_map(flag: &str, text: &str) -> Result<IdMapping> {
@@ -252,12 +275,21 @@ mod tests {
             uid_maps: uid_maps.to_vec(),
             gid_maps: gid_maps.to_vec(),
         };
-        assert_eq!(args(&["0:1:2", "5:6"], &[], None).unwrap(), mapped(&[row(0, 1, 2), row(5, 6, 1)], &[]));
+        let both = [row(0, 1, 2), row(5, 6, 1)];
+        assert_eq!(args(&["0:1:2", "5:6"], &[], None).unwrap(), mapped(&both, &both));
         assert_eq!(args(&["0:1:2"], &["0:9:1"], None).unwrap(), mapped(&[row(0, 1, 2)], &[row(0, 9, 1)]));
         assert_eq!(args(&["ug0:1:2"], &[], None).unwrap(), mapped(&[row(0, 1, 2)], &[row(0, 1, 2)]));
         assert_eq!(args(&["g0:1:2"], &[], None).unwrap(), mapped(&[], &[row(0, 1, 2)]));
         assert!(args(&["0:1:2"], &[], Some("host")).is_err());
-        for bad in ["", "0", "0:x", "0:1:0", "0:1:2:3", "0:-1:2", "0:4294967296:1"] {
+        let marked = |row, of_host, extends| MapRow { row, of_host, extends };
+        let got = args(&["+u5:@1000:1"], &["0:1:2"], Some("private")).unwrap();
+        let UserNamespace::Asked { uids, gids, subuid, .. } = got else { panic!("{got:?}") };
+        assert_eq!(uids, [marked(row(5, 1000, 1), true, true)]);
+        assert_eq!((gids, subuid), (vec![marked(row(0, 1, 2), false, false)], String::new()));
+        let named = NamespaceArgs { subgidname: Some("me".to_owned()), ..NamespaceArgs::default() }.user();
+        let UserNamespace::Asked { subuid, subgid, .. } = named.unwrap() else { panic!() };
+        assert_eq!((subuid.as_str(), subgid.as_str()), ("me", "me"));
+        for bad in ["", "0", "0:x", "0:1:0", "0:1:2:3", "0:-1:2", "0:4294967296:1", "0:@x", "+:1:1"] {
             assert!(args(&[bad], &[], None).is_err(), "{bad}");
         }
     }

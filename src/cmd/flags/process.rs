@@ -153,9 +153,7 @@ impl ProcessArgs {
         spec.passwd.passwd_entry = self.passwd_entry.clone().unwrap_or_default();
         spec.passwd.group_entry = self.group_entry.clone().unwrap_or_default();
         spec.passwd.host_users.clone_from(&self.hostuser);
-        if let Some(name) = self.personality.as_deref().filter(|n| !n.eq_ignore_ascii_case("LINUX")) {
-            return Err(super::later(&format!("--personality {name}"), "execution domains"));
-        }
+        spec.personality = personality(self.personality.as_deref().unwrap_or_default())?;
         Ok(())
     }
 }
@@ -167,6 +165,16 @@ fn entrypoint(text: &str) -> Vec<String> {
     }
     let list = text.starts_with('[').then(|| serde_json::from_str::<Vec<String>>(text).ok()).flatten();
     list.unwrap_or_else(|| vec![text.to_owned()])
+}
+
+/// personality(2) spells them with `PER_`, the OCI runtime specification without.
+fn personality(text: &str) -> Result<String> {
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("PER_").unwrap_or(&name);
+    match name {
+        "" | "LINUX" | "LINUX32" => Ok(name.to_owned()),
+        _ => Err(Error::invalid(format!("invalid --personality {text:?}")).with_hint("LINUX or LINUX32")),
+    }
 }
 
 fn umask(text: Option<&str>) -> Result<String> {

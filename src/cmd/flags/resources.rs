@@ -290,9 +290,6 @@ impl CreateResourceArgs {
         if let Some((flag, _)) = windows.iter().find(|(_, given)| *given) {
             return Err(Error::unsupported(format!("{flag} exists for Windows containers only")));
         }
-        if self.rdt_class.is_some() {
-            return Err(super::later("--rdt-class", "Resource Director Technology"));
-        }
         Ok(())
     }
 }

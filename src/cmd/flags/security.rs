@@ -1,10 +1,12 @@
 //! What the container may do: capabilities, security options, devices, ulimits, sysctls.
 
-use super::Inputs;
 use super::values::{boolean, csv, key_value};
+use super::{Inputs, gpus};
+use crate::engine::oci::cdi::is_qualified;
+use crate::engine::oci::complete::clean;
 use crate::engine::oci::{caps, rlimits};
 use crate::engine::spec::{ContainerSpec, DeviceSpec, Rlimit, SecuritySpec};
-use crate::engine::{Error, ErrorKind, Result};
+use crate::engine::{Error, Result};
 use clap::Args;
 
 /// Privileges of the container.
@@ -26,13 +28,13 @@ pub struct SecurityArgs {
     /// Where the seccomp profile comes from: default, or image
     #[arg(long, value_name = "POLICY")]
     pub seccomp_policy: Option<String>,
-    /// Add a device of the host (may be repeated)
+    /// Add a device of the host, by its path or by its CDI name, vendor.com/class=name (may be repeated)
     #[arg(long, value_name = "HOST[:CONTAINER][:rwm]")]
     pub device: Vec<String>,
     /// Allow devices by number, as 'c 189:* rmw' (may be repeated)
     #[arg(long, value_name = "RULE")]
     pub device_cgroup_rule: Vec<String>,
-    /// Add GPUs ("all", or CDI names)
+    /// Add NVIDIA's GPUs, which CDI has to describe: all, how many, or device=ID,… (may be repeated)
     #[arg(long, value_name = "GPUS")]
     pub gpus: Vec<String>,
     /// Set a resource limit of processes; host keeps the caller's (may be repeated)
@@ -42,7 +44,7 @@ pub struct SecurityArgs {
     #[arg(long, value_name = "NAME=VALUE")]
     pub sysctl: Vec<String>,
     /// Directory bound into the container's chroots (may be repeated)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_delimiter = ',')]
     pub chrootdirs: Vec<String>,
     /// Windows only: anything but "default" is refused
     #[arg(long, value_name = "NAME")]
@@ -58,26 +60,31 @@ impl SecurityArgs {
         for option in &self.security_opt {
             security_option(option, security, inputs)?;
         }
-        if let Some(policy) = self.seccomp_policy.as_deref().filter(|p| *p != "default") {
-            return Err(super::later(&format!("--seccomp-policy {policy}"), "seccomp profiles in images"));
-        }
-        for text in &inputs.conf.devices.values {
-            match device(text) {
-                Ok(device) => spec.devices.push(device),
-                Err(e) if e.kind() == ErrorKind::Unsupported => {
-                    tracing::warn!("containers.conf: devices: {text:?} is left out: {e}");
-                }
-                Err(e) => return Err(Error::invalid("containers.conf: devices").with_source(e)),
+        security.seccomp_from_image = match self.seccomp_policy.as_deref() {
+            None | Some("" | "default") => false,
+            Some("image") => true,
+            Some(policy) => {
+                return Err(Error::invalid(format!("invalid --seccomp-policy {policy:?}"))
+                    .with_hint("default, or image"));
             }
+        };
+        for text in &inputs.conf.devices.values {
+            let device = device(text);
+            spec.devices.push(device.map_err(|e| Error::invalid("containers.conf: devices").with_source(e))?);
         }
         for text in &self.device {
             spec.devices.push(device(text)?);
         }
-        if !self.gpus.is_empty() {
-            return Err(super::later("--gpus", "devices described by CDI"));
+        for text in &self.gpus {
+            spec.devices.extend(gpus::parse(text)?);
         }
-        if !self.chrootdirs.is_empty() {
-            return Err(super::later("--chrootdirs", "mounts for chroots"));
+        for text in &self.chrootdirs {
+            let path = clean(text);
+            if !text.starts_with('/') || path == "/" {
+                return Err(Error::invalid(format!("invalid --chrootdirs {text:?}"))
+                    .with_hint("absolute paths of directories inside the container"));
+            }
+            spec.chroot_dirs.push(path);
         }
         if let Some(name) = self.isolation.as_deref().filter(|i| !matches!(*i, "" | "default")) {
             return Err(Error::unsupported(format!("--isolation {name} exists for Windows containers only")));
@@ -172,11 +179,14 @@ fn security_option(option: &str, security: &mut SecuritySpec, inputs: &Inputs<'_
     Ok(())
 }
 
-/// `HOST[:CONTAINER][:rwm]`.
+/// `HOST[:CONTAINER][:rwm]`, or a CDI name.
 ///
 /// # Errors
-/// Too many parts, a relative path, or unknown permissions. CDI names are a later matter.
+/// Too many parts, a relative path, or unknown permissions.
 pub fn device(text: &str) -> Result<DeviceSpec> {
+    if is_qualified(text) {
+        return Ok(DeviceSpec { source: text.to_owned(), ..DeviceSpec::default() });
+    }
     let bad = || {
         Error::invalid(format!("invalid --device {text:?}"))
             .with_hint("HOST[:CONTAINER][:rwm], for example /dev/fuse or /dev/sdb:/dev/disk:r")
@@ -192,9 +202,6 @@ pub fn device(text: &str) -> Result<DeviceSpec> {
         }
         _ => return Err(bad()),
     };
-    if !source.starts_with('/') && source.contains('=') && source.contains('/') {
-        return Err(super::later(&format!("--device {text}"), "devices described by CDI"));
-    }
     if !source.starts_with('/') || !target.starts_with('/') {
         return Err(bad());
     }
@@ -309,8 +316,9 @@ mod tests {
         for bad in ["", "fuse", "/dev/x:y", "/dev/x:/dev/y:rwx", "/a:/b:r:w", "/dev/x:"] {
             assert!(device(bad).is_err(), "{bad}");
         }
-        let e = device("vendor.com/gpu=all").unwrap_err();
-        assert_eq!(e.kind(), crate::engine::ErrorKind::Unsupported);
+        let named = device("vendor.com/gpu=GPU:1").unwrap();
+        assert_eq!((named.source.as_str(), named.target.as_str()), ("vendor.com/gpu=GPU:1", ""));
+        assert!(device("vendor.com/gpu=").is_err());
     }
 
     #[test]

@@ -257,7 +257,7 @@ impl Row {
         let mut any = false;
         for ((repository, tag), _) in tagged {
             any = true;
-            if wanted.is_none_or(|w| super::filters::glob(w.rsplit(':').next().unwrap_or(w), tag)) {
+            if wanted.is_none_or(|w| crate::engine::spec::glob(w.rsplit(':').next().unwrap_or(w), tag)) {
                 rows.push(row(repository, tag));
             }
         }

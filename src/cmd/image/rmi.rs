@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::cmd::{Context, Exit};
 use crate::engine::container::remove as container;
+use crate::engine::image::mounted::mounters;
 use crate::engine::image::remove::{RemoveOptions, Removed, all, remove};
 use crate::engine::image::{find, short_id};
 use crate::engine::{Engine, Error, ErrorKind, Result};
@@ -77,8 +78,13 @@ fn remove_one(cx: &Context, name: &str, options: &RemoveOptions) -> Result<Vec<R
     }
 }
 
-/// Removes the containers that use an image; those of other programs are not ours to remove.
+/// Removes the containers that use or mount an image; those of other programs are not ours to remove.
 fn remove_containers(engine: &Engine, image: &str) -> Result<()> {
+    let options =
+        container::RemoveOptions { force: true, depend: true, ..container::RemoveOptions::default() };
+    for mounter in mounters(engine)?.remove(image).unwrap_or_default() {
+        container::remove(engine, &mounter.id, &options)?;
+    }
     for container in engine.store.containers()?.into_iter().filter(|c| c.image == image) {
         if engine.state.load(&container.id).is_err() {
             let names = container.names.join(", ");
@@ -91,8 +97,6 @@ fn remove_containers(engine: &Engine, image: &str) -> Result<()> {
             )
             .with_hint("remove that container with the program that made it, such as podman or buildah"));
         }
-        let options =
-            container::RemoveOptions { force: true, depend: true, ..container::RemoveOptions::default() };
         container::remove(engine, &container.id, &options)?;
     }
     Ok(())

@@ -105,7 +105,7 @@ impl Layout {
         Ok(entries.iter().filter_map(named).collect())
     }
 
-    fn blob_path(&self, digest: &Digest) -> Result<PathBuf> {
+    pub(super) fn blob_path(&self, digest: &Digest) -> Result<PathBuf> {
         if digest.algorithm() != Algorithm::Sha256 {
             return Err(Error::unsupported(format!("{digest}: only sha256 is kept here")));
         }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::engine::image::request::{RegistryAccess, client, registry_source, registry_target};
 use crate::engine::registry::manifest::OCI_MANIFEST;
-use crate::engine::registry::{Content, Document, Manifest, Reference};
+use crate::engine::registry::{Content, Descriptor, Document, Manifest, Reference};
 use crate::engine::transport::{CopyOptions, KnownBlobs, LayerForm, Progress, Signing, copy, sniff};
 use crate::engine::trust::{Policy, Scopes};
 use crate::engine::{Context, Digest, Engine, Error, ErrorKind, Result};
@@ -178,19 +178,37 @@ pub struct Which {
     pub title: Option<String>,
 }
 
-/// Copies files of an artifact to `target`: a file, or a directory.
+/// A file of an artifact.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// Its name: its title, else its digest.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// The files of an artifact that `which` selects.
 ///
-/// `Invalid` if there are several files and `target` is no directory, or a name is no file's name.
-pub fn extract(engine: &Engine, name: &str, target: &Path, which: &Which) -> Result<()> {
-    if which.digest.is_some() && which.title.is_some() {
-        return Err(Error::invalid("cannot specify both digest and title"));
-    }
+/// `NotFound` if there are none; `Invalid` if a title is no file's name.
+pub fn blobs(engine: &Engine, name: &str, which: &Which) -> Result<Vec<Blob>> {
     let layout = Layout::new(engine.store.graph_root());
     let _lock = layout.lock_shared()?;
     let artifact = artifact(&layout, &lookup(&layout, name)?)?;
-    let title =
-        |l: &crate::engine::registry::Descriptor| l.annotations.as_ref().and_then(|a| a.get(TITLE)).cloned();
-    let wanted = |l: &&crate::engine::registry::Descriptor| match (&which.digest, &which.title) {
+    let blob = |l: &&Descriptor| {
+        Ok(Blob { name: file_name(title(l), &l.digest)?, path: layout.blob_path(&l.digest)? })
+    };
+    select(&artifact, which)?.iter().map(blob).collect()
+}
+
+fn title(file: &Descriptor) -> Option<String> {
+    file.annotations.as_ref().and_then(|a| a.get(TITLE)).cloned()
+}
+
+fn select<'a>(artifact: &'a Artifact, which: &Which) -> Result<Vec<&'a Descriptor>> {
+    if which.digest.is_some() && which.title.is_some() {
+        return Err(Error::invalid("cannot specify both digest and title"));
+    }
+    let wanted = |l: &&Descriptor| match (&which.digest, &which.title) {
         (Some(digest), _) => l.digest.as_str() == digest,
         (_, Some(wanted)) => title(l).as_ref() == Some(wanted),
         _ => true,
@@ -203,6 +221,17 @@ pub fn extract(engine: &Engine, name: &str, target: &Path, which: &Which) -> Res
             _ => Error::not_found("the artifact has no blobs, nothing to extract"),
         });
     }
+    Ok(files)
+}
+
+/// Copies files of an artifact to `target`: a file, or a directory.
+///
+/// `Invalid` if there are several files and `target` is no directory, or a name is no file's name.
+pub fn extract(engine: &Engine, name: &str, target: &Path, which: &Which) -> Result<()> {
+    let layout = Layout::new(engine.store.graph_root());
+    let _lock = layout.lock_shared()?;
+    let artifact = artifact(&layout, &lookup(&layout, name)?)?;
+    let files = select(&artifact, which)?;
     let target = engine.config.env.cwd.join(target);
     if !target.is_dir() {
         let [only] = files[..] else {
@@ -231,7 +260,7 @@ fn file_name(title: Option<String>, digest: &Digest) -> Result<String> {
 }
 
 impl Layout {
-    fn copy_out(&self, blob: &crate::engine::registry::Descriptor, target: &Path, flags: i32) -> Result<()> {
+    fn copy_out(&self, blob: &Descriptor, target: &Path, flags: i32) -> Result<()> {
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o644).custom_flags(flags);
         let mut file = options.open(target).map_err(|e| Error::io("create", target, e))?;

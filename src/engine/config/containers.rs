@@ -187,6 +187,8 @@ Containers {
 section! {
 /// `[engine]`: where things are and how they are run.
 Engine {
+    /// Directories with descriptions of CDI devices.
+    cdi_spec_dirs: List,
     /// `systemd` or `cgroupfs`.
     cgroup_manager: Option<String>,
     /// How pushed layers are compressed: `gzip`, `zstd`, `zstd:chunked`.

@@ -40,6 +40,21 @@ impl RunDir {
         self.0.join("shm")
     }
 
+    /// The directory of `notify.sock`, on which conmon hears the container for `--sdnotify container`.
+    pub fn notify(&self) -> PathBuf {
+        self.0.join("notify")
+    }
+
+    /// There if the runtime itself has to delete the container: it has hooks for that, or an RDT group.
+    pub fn deleted_by_runtime(&self) -> PathBuf {
+        self.0.join("deleted-by-runtime")
+    }
+
+    /// Parent of the directories where images are mounted for the container.
+    pub fn images(&self) -> PathBuf {
+        self.0.join("images")
+    }
+
     /// There if the start has mounted the root filesystem, or was about to.
     pub fn mounted(&self) -> PathBuf {
         self.0.join("mounted")

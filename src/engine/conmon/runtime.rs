@@ -233,10 +233,25 @@ impl Runtime {
         self.call(&["--version"])
     }
 
+    /// Whether it sets execution domains (`linux.personality`); runc has done so since 1.2, and ignored it before.
+    pub fn sets_personality(&self) -> Result<bool> {
+        if self.kind != RuntimeKind::Runc {
+            return Ok(self.kind != RuntimeKind::Runsc);
+        }
+        Ok(has_personality(&self.version()?))
+    }
+
     /// Freezes (or thaws) all processes of a container.
     pub fn pause(&self, id: &str, paused: bool) -> Result<()> {
         self.call(&[if paused { "pause" } else { "resume" }, id]).map(drop)
     }
+}
+
+/// Of the first line that `runc --version` prints.
+fn has_personality(version: &str) -> bool {
+    let number = version.lines().next().and_then(|line| line.split_whitespace().nth(2)).unwrap_or_default();
+    let mut parts = number.split('.').map_while(|part| part.parse::<u32>().ok());
+    (parts.next(), parts.next()) >= (Some(1), Some(2))
 }
 
 /// "container does not exist" in crun's, runc's and youki's words.
@@ -367,6 +382,18 @@ fn died() -> Error {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runcs_versions() {
+        for (line, sets) in [
+            ("runc version 1.1.5+ds1\ncommit: 1", false),
+            ("runc version 1.2.0-rc.1", true),
+            ("runc version 2.0.0", true),
+            ("", false),
+        ] {
+            assert_eq!(has_personality(line), sets, "{line}");
+        }
+    }
 
     #[test]
     fn kinds_go_by_the_program() {

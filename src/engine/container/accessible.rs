@@ -9,13 +9,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// Lets everybody pass through (not read) the directories above the root filesystem, the bundle and the container's
-/// volumes, as podman does for such containers.
+/// volumes and mounted images, as podman does for such containers.
 ///
 /// # Errors
 /// A directory above that is closed is somebody else's.
 pub(super) fn open_ways(spec: &ContainerSpec, bundle: &Path, resolved: &Resolved) -> Result<()> {
     let Some(maps) = resolved.id_maps.as_ref().filter(|maps| !contains_us(maps)) else { return Ok(()) };
-    let volumes = spec.mounts.iter().filter(|m| m.kind == MountKind::Volume);
+    let volumes = spec.mounts.iter().filter(|m| matches!(m.kind, MountKind::Volume | MountKind::Image));
     let volumes = volumes.filter_map(|m| resolved.sources.get(&m.target));
     let overlays = resolved.overlays.values().map(|(upper, _)| upper);
     let ours = [resolved.rootfs.as_path(), bundle];

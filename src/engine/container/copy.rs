@@ -429,9 +429,9 @@ fn mounted_there<'e>(
         MountKind::Volume => {
             let user = format!("copy-{}-{}", std::process::id(), &record.id[..12]);
             inside.volumes = Some((engine, user.clone()));
-            volumes::prepare(engine, &user, root, mount, super::prepare::fill)?
+            volumes::prepare(engine, &user, root, mount, super::sources::fill)?
         }
-        _ => super::prepare::bind_source(engine, mount)?,
+        _ => super::sources::bind_source(engine, mount)?,
     };
     if !source.is_dir() {
         return Err(Error::unsupported(format!(

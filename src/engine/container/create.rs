@@ -4,13 +4,11 @@
 //! command knows how to remove until the last one makes the container exist.
 
 use super::told::tell_of;
-use super::{defaults, facts, names, namespaces, network, prepare, remove, secrets, volumes};
+use super::{cdi, defaults, facts, health, names, namespaces, network, remove, secrets, sources, volumes};
 use crate::engine::host::random;
 use crate::engine::image;
 use crate::engine::oci;
-use crate::engine::spec::{
-    ContainerSpec, HostFacts, IdMappings, ImageConfig, MountKind, NetworkState, UserNamespace,
-};
+use crate::engine::spec::{ContainerSpec, HostFacts, IdMappings, ImageConfig, MountKind, NetworkState};
 use crate::engine::state::{ContainerState, Head, Locked};
 use crate::engine::store::NewContainer;
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
@@ -37,11 +35,11 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
         tracing::debug!("repair: {e}");
     }
     absolutize(engine, &mut spec);
+    health::settle_destination(engine, &mut spec)?;
     // A source that is not there is told before anything is made.
     volumes::inherit(engine, &mut spec)?;
-    for mount in spec.mounts.iter().filter(|m| m.kind == MountKind::Bind) {
-        prepare::bind_source(engine, mount)?;
-    }
+    sources::settle(engine, &mut spec)?;
+    cdi::edits(engine, &spec)?;
     let host = facts::host_facts(engine, &spec);
     let config = match &spec.image.rootfs {
         Some(_) => None,
@@ -50,10 +48,11 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
     let defaults = defaults::defaults(&engine.config)?;
     oci::complete(&mut spec, config.as_ref(), &defaults, &host)?;
     facts::apparmor(engine, &spec, &host)?;
+    facts::rdt(engine, &spec)?;
     namespaces::resolve(engine, &mut spec)?;
     network::resolve(engine, &mut spec)?;
     secrets::resolve(engine, &mut spec)?;
-    settle_auto_userns(engine, &mut spec, &host)?;
+    namespaces::settle_user(engine, &mut spec, &host)?;
     if replace && !spec.name.is_empty() {
         replace_old(engine, &spec.name)?;
     }
@@ -98,7 +97,7 @@ fn image_config(engine: &Engine, id: &str) -> Result<ImageConfig> {
 fn absolutize(engine: &Engine, spec: &mut ContainerSpec) {
     let cwd = &engine.config.env.cwd;
     let absolute = |path: &mut String| *path = cwd.join(&*path).to_string_lossy().into_owned();
-    for mount in spec.mounts.iter_mut().filter(|m| m.kind == MountKind::Bind) {
+    for mount in spec.mounts.iter_mut().filter(|m| matches!(m.kind, MountKind::Bind | MountKind::Glob)) {
         absolute(&mut mount.source);
     }
     let paths = [&mut spec.image.rootfs, &mut spec.pidfile, &mut spec.conmon_pidfile, &mut spec.log.path];
@@ -168,7 +167,7 @@ fn build(
     let volumes = volumes::make(engine, locked.id(), spec)?;
     crate::failpoint!("create.after-volumes");
     secrets::copy(engine, locked, spec)?;
-    for owner in namespaces::owners(spec) {
+    for owner in namespaces::needed(spec) {
         remove::note_user(&engine.state.lock(&owner)?, locked.id())?;
     }
     let mut layer = String::new();
@@ -209,16 +208,4 @@ pub fn store_metadata(image_name: &str, image_id: &str, name: &str, created: jif
         remove::OWNER_KEY: remove::OWNER,
     })
     .to_string()
-}
-
-/// `--userns=auto` takes a range nobody else has, once and for all.
-fn settle_auto_userns(engine: &Engine, spec: &mut ContainerSpec, host: &HostFacts) -> Result<()> {
-    if !matches!(spec.namespaces.user, UserNamespace::Auto { .. }) {
-        return Ok(());
-    }
-    let pool = namespaces::auto_pool(engine, host)?;
-    if let Some(maps) = oci::idmap::maps(&spec.namespaces.user, host, &pool)? {
-        spec.namespaces.user = UserNamespace::Mapped { uid_maps: maps.uids, gid_maps: maps.gids };
-    }
-    Ok(())
 }

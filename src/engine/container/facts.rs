@@ -2,7 +2,7 @@
 
 use crate::engine::host::apparmor;
 use crate::engine::host::facts::{self, Query};
-use crate::engine::oci;
+use crate::engine::oci::{self, cdi::is_qualified};
 use crate::engine::spec::{ContainerSpec, HostDevice, HostFacts};
 use crate::engine::{Engine, Error, Result};
 use std::collections::BTreeMap;
@@ -22,7 +22,6 @@ pub(super) fn host_facts(engine: &Engine, spec: &ContainerSpec) -> HostFacts {
         caller: (config.env.uid, config.env.gid),
         cgroup_manager: configured.map(String::as_str),
         user_bus: config.env.user_bus().is_some(),
-        runtime_is_recent: false,
         devices: spec.security.privileged,
     })
 }
@@ -35,14 +34,31 @@ pub(super) fn apparmor(engine: &Engine, spec: &ContainerSpec, host: &HostFacts) 
     }
 }
 
-/// The nodes of every `--device`.
+/// Whether the host can have the container's `--rdt-class`.
+///
+/// # Errors
+/// [`crate::engine::ErrorKind::Unsupported`]: it cannot.
+pub(super) fn rdt(engine: &Engine, spec: &ContainerSpec) -> Result<()> {
+    if spec.rdt_class.is_empty() {
+        return Ok(());
+    }
+    if engine.rootless() {
+        return Err(Error::unsupported("--rdt-class needs root"));
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if !mounts.contains(" - resctrl ") {
+        return Err(Error::unsupported(
+            "--rdt-class needs Resource Director Technology, and this host has no resctrl file system mounted",
+        )
+        .with_hint("where the processor has it: mount -t resctrl resctrl /sys/fs/resctrl"));
+    }
+    Ok(())
+}
+
+/// The nodes of every `--device` that is named by its path.
 pub(super) fn devices(spec: &ContainerSpec) -> Result<Vec<HostDevice>> {
     let mut found = Vec::new();
-    for asked in &spec.devices {
-        if !asked.source.starts_with('/') {
-            let text = format!("--device {}: CDI devices are not supported yet", asked.source);
-            return Err(Error::unsupported(text));
-        }
+    for asked in spec.devices.iter().filter(|asked| !is_qualified(&asked.source)) {
         found.extend(facts::devices(&asked.source, &asked.target, &asked.permissions)?);
     }
     Ok(found)

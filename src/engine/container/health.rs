@@ -2,25 +2,29 @@
 //!
 //! It is this program ([`begin`] starts it with a start, [`monitor`] is what it does), waits for the container's end and
 //! for the next check at the same time, and ends with the container. What it finds is in two places: the status in the record,
-//! for `ps`, the results in `health.json` beside it. The rules are docker's (moby `daemon/health.go`), the actions podman's.
+//! for `ps`, the results in `health.json` beside it ([`log`]). The rules are docker's (moby `daemon/health.go`), the actions and
+//! start-up checks podman's: as long as the start-up check has not succeeded as often as it has to, it is run instead of the
+//! container's own, and the container goes on starting.
+
+mod log;
+
+pub use log::{HealthLog, HealthResult, LOG_COUNT, LOG_SIZE, health_log};
 
 use super::exec::{ExecOptions, exec};
+use super::notify;
 use super::settle::settle;
 use super::stop::{StopOptions, kill, stop};
 use super::told::tell;
 use super::{restart, start};
 use crate::engine::conmon::{PACKET, Runtime};
-use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::process::PidFd;
 use crate::engine::host::spawn::Spawn;
 use crate::engine::network::session;
-use crate::engine::spec::{ContainerSpec, Health, HealthPolicy, Healthcheck, ProcessSpec};
+use crate::engine::spec::{ContainerSpec, Health, HealthPolicy, ProcessSpec};
 use crate::engine::state::{ContainerState, Locked, Record, Status};
 use crate::engine::{Engine, Error, ErrorKind, Result};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io::ErrorKind as Io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,50 +32,11 @@ use std::time::{Duration, Instant};
 /// The hidden command that is the monitor.
 pub const COMMAND: &str = "health-monitor";
 
-const FILE: &str = "health.json";
-
 // Docker's defaults (`daemon/health.go`).
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const START_INTERVAL: Duration = Duration::from_secs(5);
 const RETRIES: u64 = 3;
-/// Results that are kept unless `--health-max-log-count` says otherwise.
-pub const LOG_COUNT: u64 = 5;
-/// Bytes of a result that are kept unless `--health-max-log-size` says otherwise.
-pub const LOG_SIZE: u64 = 4096;
-
-/// `health.json`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HealthLog {
-    /// Failures in a row.
-    pub failing_streak: u64,
-    /// The latest results, the latest last.
-    pub results: Vec<HealthResult>,
-}
-
-/// One check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HealthResult {
-    /// When it began.
-    pub start: Timestamp,
-    /// When it was over.
-    pub end: Timestamp,
-    /// The command's exit code; -1: there is none.
-    pub exit_code: i32,
-    /// What it printed, cut off; or why it could not be run.
-    pub output: String,
-}
-
-/// What is known of a container's checks.
-pub fn health_log(record: &Record) -> HealthLog {
-    // Half of it may be missing after a power loss, which is as good as nothing.
-    fs::read(record.dir().join(FILE))
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default()
-}
-
 /// Whether there is something to check.
 pub(super) fn has_check(spec: &ContainerSpec) -> bool {
     spec.healthcheck.as_ref().is_some_and(|check| check.command().is_some())
@@ -79,12 +44,26 @@ pub(super) fn has_check(spec: &ContainerSpec) -> bool {
 
 /// Forgets what was found in the last run of a container that is started: to be called before its record says so.
 pub(super) fn reset(locked: &Locked, spec: &ContainerSpec, state: &mut ContainerState) -> Result<()> {
-    let path = locked.dir().join(FILE);
-    match fs::remove_file(&path) {
-        Err(e) if e.kind() != Io::NotFound => return Err(Error::io("unlink", path, e)),
-        _ => {}
-    }
+    log::forget(locked)?;
     state.health = if has_check(spec) { Health::Starting } else { Health::None };
+    Ok(())
+}
+
+/// Completes and checks where the results go, for a spec that is new or changed.
+pub(super) fn settle_destination(engine: &Engine, spec: &mut ContainerSpec) -> Result<()> {
+    let place = &mut spec.health.log_destination;
+    if matches!(place.as_str(), "" | HealthPolicy::LOCAL | HealthPolicy::EVENTS) {
+        return Ok(());
+    }
+    let path = engine.config.env.cwd.join(&*place);
+    if !path.is_dir() {
+        return Err(Error::invalid(format!(
+            "invalid --health-log-destination {}: it is not an existing directory",
+            path.display()
+        ))
+        .with_hint("a directory, local or events_logger"));
+    }
+    *place = path.to_string_lossy().into_owned();
     Ok(())
 }
 
@@ -95,14 +74,18 @@ pub(super) fn begin(engine: &Engine, id: &str, spec: &ContainerSpec, runtime: &R
     }
     let mut words = start::itself(engine, &["container", COMMAND, id]).into_iter();
     let program = words.next().unwrap_or_default();
-    let env = runtime.env.iter().map(|(name, value)| (name, value));
+    let awaiting = notify::awaiting_health(engine, spec);
+    let env = runtime.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(awaiting);
     let child = Spawn::new(Path::new(&program))
         .args(words)
         .envs(env)
         .new_session()
         .directory(Path::new("/"))
         .spawn()?;
-    session::leave(&engine.config, "health", child.pid());
+    // The service manager listens to processes of the service only.
+    if awaiting.is_none() {
+        session::leave(&engine.config, "health", child.pid());
+    }
     Ok(())
 }
 
@@ -114,20 +97,27 @@ pub fn monitor(engine: &Engine, id: &str) -> Result<()> {
     let record = engine.state.load(id)?;
     let Some(process) = PidFd::open(record.state.pid, record.state.pid_start)? else { return Ok(()) };
     let begun = Instant::now();
+    let mut at_once = false;
     loop {
         // `update` may have changed it.
         let record = match engine.state.load(id) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
-        let Some(check) = Check::of(record.spec()?) else { return Ok(()) };
+        let Some(check) = Check::due(&record)? else { return Ok(()) };
         let starting = record.state.health == Health::Starting && begun.elapsed() < check.start_period;
-        if process.wait(Some(if starting { check.start_interval } else { check.interval }))? {
+        let interval =
+            if starting && check.startup.is_none() { check.start_interval } else { check.interval };
+        let pause = if std::mem::take(&mut at_once) { Duration::ZERO } else { interval };
+        if process.wait(Some(pause))? {
             return Ok(());
         }
         let counts = !starting || begun.elapsed() >= check.start_period;
         match check.run(engine, id, &record, counts) {
-            Ok(_) => {}
+            // What the container has started for is looked at as soon as it has.
+            Ok(_) => {
+                at_once = check.startup.is_some() && Check::due(&record)?.is_some_and(|c| c.startup.is_none())
+            }
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
             // Paused, or being stopped: the next one may be possible.
             Err(e) => tracing::debug!("check container {id}: {e}"),
@@ -142,12 +132,20 @@ pub fn monitor(engine: &Engine, id: &str) -> Result<()> {
 pub fn check_health(engine: &Engine, id: &str) -> Result<bool> {
     let record = engine.state.load(id)?;
     let name = record.name();
-    let check = Check::of(record.spec()?)
+    let check = Check::due(&record)?
         .ok_or_else(|| Error::invalid(format!("container {name} has no defined healthcheck")))?;
     if record.state.status != Status::Running {
         return Err(super::attach::state_error(&record, "can only check running containers"));
     }
     check.run(engine, id, &record, true)
+}
+
+/// What follows from a result.
+enum Noted {
+    /// The container's status now.
+    Status(Health),
+    /// The start-up check has failed as often as it may: the container is started again.
+    NeverStarts,
 }
 
 /// A container's check with the defaults filled in.
@@ -158,25 +156,35 @@ struct Check {
     start_period: Duration,
     start_interval: Duration,
     retries: u64,
+    /// It is the start-up check, which has to succeed so often.
+    startup: Option<u64>,
     policy: HealthPolicy,
 }
 
 impl Check {
-    fn of(spec: &ContainerSpec) -> Option<Self> {
-        let check: &Healthcheck = spec.healthcheck.as_ref()?;
+    /// The one to run next: the start-up check until it has succeeded.
+    fn due(record: &Record) -> Result<Option<Self>> {
+        let spec = record.spec()?;
+        let Some(regular) = spec.healthcheck.as_ref().filter(|check| check.command().is_some()) else {
+            return Ok(None);
+        };
+        let startup = spec.startup_check.as_ref().filter(|_| !health_log(record).started);
+        let check = startup.map_or(regular, |startup| &startup.check);
         let or = |nanoseconds: u64, default: Duration| match nanoseconds {
             0 => default,
             n => Duration::from_nanos(n),
         };
-        Some(Self {
-            command: check.command()?,
+        let Some(command) = check.command() else { return Ok(None) };
+        Ok(Some(Self {
+            command,
             interval: or(check.interval, INTERVAL),
             timeout: or(check.timeout, TIMEOUT),
-            start_period: Duration::from_nanos(check.start_period),
-            start_interval: or(check.start_interval, START_INTERVAL),
-            retries: if check.retries == 0 { RETRIES } else { check.retries },
+            start_period: Duration::from_nanos(regular.start_period),
+            start_interval: or(regular.start_interval, START_INTERVAL),
+            retries: if check.retries == 0 && startup.is_none() { RETRIES } else { check.retries },
+            startup: startup.map(|startup| startup.successes.max(1)),
             policy: spec.health.clone(),
-        })
+        }))
     }
 
     /// Runs it in the container's run of `record`, records the result, and does what is to follow. `counts`: a failure is one.
@@ -184,8 +192,10 @@ impl Check {
         let result = self.probe(engine, id)?;
         let succeeded = result.exit_code == 0;
         crate::failpoint!("health.after-probe");
-        if self.note(engine, id, record, result, counts)? == Health::Unhealthy && !succeeded {
-            self.act(engine, id)?;
+        match self.note(engine, id, record, result, counts)? {
+            Noted::Status(Health::Unhealthy) if !succeeded => self.act(engine, id)?,
+            Noted::NeverStarts => restart::restart(engine, id, &StopOptions::default())?,
+            Noted::Status(_) => {}
         }
         Ok(succeeded)
     }
@@ -256,27 +266,40 @@ impl Check {
         of: &Record,
         result: HealthResult,
         counts: bool,
-    ) -> Result<Health> {
+    ) -> Result<Noted> {
         let locked = engine.state.lock(id)?;
-        let Some(mut record) = settle(engine, &locked)? else { return Ok(Health::None) };
+        let Some(mut record) = settle(engine, &locked)? else { return Ok(Noted::Status(Health::None)) };
         let same = (record.state.pid, record.state.pid_start) == (of.state.pid, of.state.pid_start);
         if !record.state.status.is_live() || !same {
-            return Ok(Health::None);
+            return Ok(Noted::Status(Health::None));
         }
         let mut log = health_log(&record);
         let before = record.state.health;
-        let after =
-            log.add(result, before, self.retries, counts, self.policy.max_log_count.unwrap_or(LOG_COUNT));
-        let text =
-            serde_json::to_vec(&log).map_err(|e| Error::corrupt("encode health.json").with_source(e))?;
-        atomic::write(&locked.dir().join(FILE), &text, 0o600, Durability::None)?;
+        let said = result.output.clone();
+        let most = self.policy.max_log_count.unwrap_or(LOG_COUNT);
+        let (after, given_up) = match self.startup {
+            Some(successes) => (before, log.add_startup(result, successes, self.retries, most)),
+            None => (log.add(result, before, self.retries, counts, most), false),
+        };
+        log.write(&locked)?;
         crate::failpoint!("health.after-log");
         if after != before {
             record.state.health = after;
             locked.save(&record.state)?;
-            tell(engine, &format!("health_status: {}", after.as_str()), &record, &[]);
+            if after == Health::Healthy {
+                notify::healthy(engine, record.spec()?);
+            }
         }
-        Ok(after)
+        if let Err(e) = log.publish(&self.policy, id, after) {
+            tracing::debug!("the results of container {id}'s health checks: {e}");
+        }
+        let told = self.policy.log_destination == HealthPolicy::EVENTS;
+        if after != before || told {
+            let more = [("health_log", said.as_str())];
+            let more = if told { &more[..] } else { &[] };
+            tell(engine, &format!("health_status: {}", after.as_str()), &record, more);
+        }
+        Ok(if given_up { Noted::NeverStarts } else { Noted::Status(after) })
     }
 
     fn act(&self, engine: &Engine, id: &str) -> Result<()> {
@@ -286,79 +309,5 @@ impl Check {
             "restart" => restart::restart(engine, id, &StopOptions::default()),
             _ => Ok(()),
         }
-    }
-}
-
-impl HealthLog {
-    /// Adds a result; the status that follows from it. At most `most` results stay, 0: all.
-    fn add(&mut self, result: HealthResult, before: Health, retries: u64, counts: bool, most: u64) -> Health {
-        let after = match result.exit_code {
-            0 => {
-                self.failing_streak = 0;
-                Health::Healthy
-            }
-            _ => {
-                if counts || before != Health::Starting {
-                    self.failing_streak += 1;
-                }
-                if self.failing_streak >= retries { Health::Unhealthy } else { before }
-            }
-        };
-        self.results.push(result);
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        if most > 0 && self.results.len() > most {
-            self.results.drain(..self.results.len() - most);
-        }
-        after
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn result(exit_code: i32) -> HealthResult {
-        HealthResult {
-            start: Timestamp::UNIX_EPOCH,
-            end: Timestamp::UNIX_EPOCH,
-            exit_code,
-            output: String::new(),
-        }
-    }
-
-    /// One step a result: exit code, whether a failure counts, what follows.
-    #[test]
-    fn what_follows_from_results() {
-        use Health::{Healthy, Starting, Unhealthy};
-        for steps in [
-            &[
-                (1, true, Starting),
-                (1, true, Unhealthy),
-                (0, true, Healthy),
-                (1, true, Healthy),
-                (1, true, Unhealthy),
-            ][..],
-            // In the start period failures do not count, until a check has succeeded.
-            &[
-                (1, false, Starting),
-                (1, false, Starting),
-                (1, false, Starting),
-                (1, true, Starting),
-                (1, true, Unhealthy),
-            ],
-            &[(0, false, Healthy), (1, false, Healthy), (1, false, Unhealthy)],
-        ] {
-            let (mut log, mut health) = (HealthLog::default(), Starting);
-            for (code, counts, follows) in steps {
-                health = log.add(result(*code), health, 2, *counts, 3);
-                assert_eq!(health, *follows, "{steps:?} {log:?}");
-            }
-            assert!(log.results.len() <= 3);
-        }
-        let mut log = HealthLog::default();
-        for _ in 0..9 {
-            log.add(result(0), Health::Healthy, 3, true, 0);
-        }
-        assert_eq!(log.results.len(), 9);
     }
 }

@@ -5,16 +5,17 @@
 
 use super::start::Starting;
 use super::{
-    accessible, copy_up, facts, namespaces, overlays, seccomp_cache, secrets, system_files, volumes,
+    accessible, cdi, facts, hooks, namespaces, notify, seccomp_cache, secrets, sources, system_files,
 };
 use crate::engine::conmon::RunDir;
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::rooted;
 use crate::engine::host::{cgroup, mount, process};
 use crate::engine::oci::{self, Kind, Resolved, files, seccomp};
-use crate::engine::spec::{CgroupMode, ContainerSpec, HostFacts, MountKind, MountSpec, NamespaceMode, User};
+use crate::engine::spec::{CgroupMode, ContainerSpec, HostFacts, NamespaceMode, User};
 use crate::engine::store::MountOptions;
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
+use oci_spec::runtime::Hook;
 use rustix::fs::{Mode, OFlags};
 use std::fs;
 use std::io::Read;
@@ -30,6 +31,8 @@ pub(super) struct Prepared {
     pub cgroups_path: String,
     /// The text of `config.json`.
     config: Vec<u8>,
+    /// There are poststart hooks.
+    pub poststart: bool,
     /// Where the seccomp program the runtime is about to compile is to be kept.
     pub compiled: Option<PathBuf>,
 }
@@ -55,6 +58,13 @@ pub(super) fn prepare(
     addresses: &files::Addresses,
 ) -> Result<Prepared> {
     let &Starting { engine, id, spec, run_dir, runtime, .. } = starting;
+    if !spec.personality.is_empty() && !runtime.sets_personality()? {
+        return Err(Error::unsupported(format!(
+            "--personality: this version of {} does not set execution domains",
+            runtime.name
+        ))
+        .with_hint("--runtime crun, or runc 1.2"));
+    }
     let rootfs = mount_root(engine, run_dir, id, spec)?;
     crate::failpoint!("start.after-mount");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -81,6 +91,12 @@ pub(super) fn prepare(
         id_maps,
         ..Resolved::default()
     };
+    resolved.hooks = hooks::read(engine)?;
+    resolved.cdi = cdi::edits(engine, spec)?;
+    resolved.devices.extend(cdi::nodes(&resolved.cdi, &resolved.user)?);
+    if notify::relayed(engine, spec).is_some() {
+        notify::provide_relay(run_dir, &mut resolved);
+    }
     let databases = system_files::Databases { passwd: &passwd, group: &group };
     if let Some(netns) = netns {
         resolved.joined.insert(Kind::Net, netns.to_owned());
@@ -88,17 +104,24 @@ pub(super) fn prepare(
     resolved.files = system_files::write(engine, run_dir, spec, host, &resolved, &databases, addresses)?;
     secrets::provide(starting.dir, run_dir, spec, &mut resolved)?;
     shared_memory(engine, spec, &mut resolved)?;
-    mount_sources(engine, run_dir.path(), root, spec, (uid, gid), &mut resolved)?;
+    sources::prepare(starting, root, (uid, gid), &mut resolved)?;
     accessible::open_ways(spec, run_dir.path(), &resolved)?;
     facts::apparmor(engine, spec, host)?;
     let mut config = oci::spec(spec, host, &resolved)?;
     let compiled = seccomp_cache::apply(engine, runtime, &mut config);
+    let of_config = config.hooks().as_ref();
+    let poststart = of_config.is_some_and(|hooks| has(hooks.poststart()));
+    let rdt = config.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some());
+    if rdt || of_config.is_some_and(|hooks| has(hooks.poststop())) {
+        let mark = run_dir.deleted_by_runtime();
+        fs::File::create(&mark).map_err(|e| Error::io("create", &mark, e))?;
+    }
     let config =
         serde_json::to_vec(&config).map_err(|e| Error::corrupt("encode config.json").with_source(e))?;
     if spec.cgroups == "split" && host.cgroup.mode == CgroupMode::V2 && !resolved.cgroups_path.is_empty() {
         cgroup::move_aside(&host.cgroup.own, oci::SPLIT_SIBLING)?;
     }
-    Ok(Prepared { rootfs, cgroups_path: resolved.cgroups_path, config, compiled })
+    Ok(Prepared { rootfs, cgroups_path: resolved.cgroups_path, config, poststart, compiled })
 }
 
 fn mount_root(engine: &Engine, run_dir: &RunDir, id: &str, spec: &ContainerSpec) -> Result<PathBuf> {
@@ -188,6 +211,18 @@ fn hostname(engine: &Engine, spec: &ContainerSpec, id: &str) -> Result<String> {
     }
 }
 
+fn has(hooks: &Option<Vec<Hook>>) -> bool {
+    hooks.as_ref().is_some_and(|list| !list.is_empty())
+}
+
+/// Whether the config.json of a container that was initialized has poststart hooks.
+pub(super) fn has_poststart(run_dir: &RunDir) -> Result<bool> {
+    let path = run_dir.config();
+    let config = oci_spec::runtime::Spec::load(&path)
+        .map_err(|e| Error::corrupt(format!("read {}", path.display())).with_source(e))?;
+    Ok(config.hooks().as_ref().is_some_and(|hooks| has(hooks.poststart())))
+}
+
 /// The host's name.
 pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -242,6 +277,9 @@ fn seccomp_profile(engine: &Engine, spec: &ContainerSpec) -> Result<Option<Strin
     if profile == "unconfined" || spec.security.privileged {
         return Ok(None);
     }
+    if profile.is_empty() && !spec.security.image_seccomp.is_empty() {
+        return Ok(Some(spec.security.image_seccomp.clone()));
+    }
     let configured = engine.config.containers.containers.seccomp_profile.as_deref().unwrap_or_default();
     let named = [profile, configured].into_iter().find(|p| !p.is_empty());
     if let Some(path) = named {
@@ -271,83 +309,6 @@ fn init_program(engine: &Engine, spec: &ContainerSpec) -> Result<Option<PathBuf>
         Error::new(ErrorKind::MissingProgram, "--init: no init program is installed")
             .with_hint("install the package catatonit")
     })
-}
-
-/// Host directories behind the mounts; new volumes are filled from the image.
-fn mount_sources(
-    engine: &Engine,
-    bundle: &Path,
-    root: BorrowedFd<'_>,
-    spec: &ContainerSpec,
-    owner: (u32, u32),
-    resolved: &mut Resolved,
-) -> Result<()> {
-    for mount in &spec.mounts {
-        match mount.kind {
-            MountKind::Volume => {
-                let source = volumes::prepare(engine, &resolved.id, root, mount, fill)?;
-                resolved.sources.insert(mount.target.clone(), source);
-            }
-            MountKind::Bind => {
-                let source = bind_source(engine, mount)?;
-                let named = mount.options.iter().any(|o| o.starts_with("upperdir="));
-                if mount.bind.overlay && !named {
-                    let made = overlays::fresh(
-                        &overlays::base(engine, bundle, &resolved.id, spec)?,
-                        resolved.overlays.len(),
-                        &source,
-                    )?;
-                    if mount.bind.chown {
-                        std::os::unix::fs::chown(&made.0, Some(owner.0), Some(owner.1))
-                            .map_err(|e| Error::io("chown", &made.0, e))?;
-                    }
-                    resolved.overlays.insert(mount.target.clone(), made);
-                } else if mount.bind.chown {
-                    std::os::unix::fs::lchown(&source, Some(owner.0), Some(owner.1))
-                        .map_err(|e| Error::io("chown", &source, e))?;
-                }
-                if engine.rootless() {
-                    let flags = crate::engine::host::facts::mount_flags(&source);
-                    resolved.inherited_flags.insert(mount.target.clone(), flags);
-                }
-                resolved.sources.insert(mount.target.clone(), source);
-            }
-            MountKind::Image => {
-                return Err(Error::unsupported("mounts of images (type=image) are not supported yet"));
-            }
-            MountKind::Tmpfs | MountKind::Ramfs | MountKind::Devpts => {}
-        }
-    }
-    Ok(())
-}
-
-/// The source of a bind, made if docker's `-v` wants that.
-pub(super) fn bind_source(engine: &Engine, mount: &MountSpec) -> Result<PathBuf> {
-    let source = engine.config.env.cwd.join(&mount.source);
-    match fs::metadata(&source) {
-        Ok(_) => fs::canonicalize(&source).map_err(|e| Error::io("find", &source, e)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && mount.bind.create_source => {
-            fs::create_dir_all(&source).map_err(|e| Error::io("mkdir", &source, e))?;
-            fs::canonicalize(&source).map_err(|e| Error::io("find", &source, e))
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::invalid(format!(
-            "invalid mount config for type \"bind\": bind source path does not exist: {}",
-            source.display()
-        ))),
-        Err(e) => Err(Error::io("stat", &source, e)),
-    }
-}
-
-/// Fills a volume with what the image has at its place.
-pub(super) fn fill(root: BorrowedFd<'_>, target: &Path, data: &Path) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-    let from = match rooted::open(root, target, flags, Mode::empty()) {
-        Ok(from) => from,
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(()),
-        Err(e) => return Err(Error::io("open the image's", target, e)),
-    };
-    let to = rooted::open_directory(data)?;
-    copy_up::copy_up(from.as_fd(), to.as_fd())
 }
 
 /// The kinds of namespaces a container can lend.

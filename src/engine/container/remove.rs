@@ -19,14 +19,14 @@ pub struct RemoveOptions {
     pub volumes: bool,
     /// `-t`: seconds between the stop signal and SIGKILL with `force`; `None`: SIGKILL at once, as docker does.
     pub timeout: Option<i64>,
-    /// `--depend`: remove containers that use its namespaces first.
+    /// `--depend`: remove containers that need it, for its namespaces or by `--requires`, first.
     pub depend: bool,
 }
 
 /// Removes the container `id`. Returns the IDs removed, dependents first.
 ///
 /// # Errors
-/// [`ErrorKind::InUse`] when it runs and `force` is not given, or others use its namespaces.
+/// [`ErrorKind::InUse`] when it runs and `force` is not given, or others need it.
 pub fn remove(engine: &Engine, id: &str, options: &RemoveOptions) -> Result<Vec<String>> {
     let mut removed = Vec::new();
     remove_tree(engine, id, options, &mut removed, 0)?;
@@ -106,7 +106,7 @@ pub(super) fn purge(
     let volumes = if with_volumes || spec.remove { volumes::anonymous(spec) } else { Vec::new() };
     let id = locked.id().to_owned();
     let image = spec.remove_image.then(|| spec.image.id.clone()).filter(|id| !id.is_empty());
-    release_namespaces(engine, spec, locked.id());
+    release_needed(engine, spec, locked.id());
     let rootfs = spec.image.rootfs.is_some();
     let mut locked = locked;
     locked.retire()?;
@@ -164,12 +164,12 @@ fn delete_from_store(engine: &Engine, id: &str) -> Result<Option<Trash>> {
     }
 }
 
-/// Where a container notes those that share its namespaces.
+/// Where a container notes those that need it: they share its namespaces, or require it.
 fn users_dir(locked: &Locked) -> PathBuf {
     locked.dir().join("users")
 }
 
-/// The containers that share this one's namespaces and still exist.
+/// The containers that need this one and still exist.
 fn dependents(engine: &Engine, locked: &Locked) -> Result<Vec<String>> {
     let dir = users_dir(locked);
     let entries = match fs::read_dir(&dir) {
@@ -181,7 +181,7 @@ fn dependents(engine: &Engine, locked: &Locked) -> Result<Vec<String>> {
     Ok(ids.filter(|id| engine.state.load(id).is_ok()).collect())
 }
 
-/// Notes in the locked container that `user` shares its namespaces.
+/// Notes in the locked container that `user` needs it.
 pub(super) fn note_user(locked: &Locked, user: &str) -> Result<()> {
     let dir = users_dir(locked);
     match fs::create_dir(&dir) {
@@ -193,8 +193,8 @@ pub(super) fn note_user(locked: &Locked, user: &str) -> Result<()> {
 }
 
 /// Takes the notes of `id` back; one that stays behind is seen through by [`dependents`].
-fn release_namespaces(engine: &Engine, spec: &crate::engine::spec::ContainerSpec, id: &str) {
-    for target in super::namespaces::owners(spec) {
+fn release_needed(engine: &Engine, spec: &crate::engine::spec::ContainerSpec, id: &str) {
+    for target in super::namespaces::needed(spec) {
         if let Ok(record) = engine.state.load(&target) {
             let _ = fs::remove_file(record.dir.join("users").join(id));
         }

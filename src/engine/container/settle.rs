@@ -127,7 +127,10 @@ fn belongs_to(pid: u32, id: &str) -> bool {
 /// end, so there is nothing to kill.
 fn clear(engine: &Engine, id: &str, state: &ContainerState, ended: bool) -> Result<()> {
     let runtime = runtime_of(engine, state);
-    let by_hand = ended && runtime.as_ref().is_ok_and(|runtime| runtime.delete_ended(id, &state.cgroup_path));
+    let special = RunDir::new(engine.state.run_dir(id)).deleted_by_runtime().exists();
+    let by_hand = ended
+        && !special
+        && runtime.as_ref().is_ok_and(|runtime| runtime.delete_ended(id, &state.cgroup_path));
     let unmount = || if in_store(state) { unmount(engine, id) } else { Ok(()) };
     let connected = network::is_connected(engine, id);
     let (deleted, unmounted, disconnected) = if by_hand && !connected {
@@ -135,8 +138,15 @@ fn clear(engine: &Engine, id: &str, state: &ContainerState, ended: bool) -> Resu
     } else {
         // Processes of their own, which mostly wait: the unmounting is done beside them.
         std::thread::scope(|scope| {
-            let deletion =
-                (!by_hand).then(|| scope.spawn(|| runtime.and_then(|runtime| runtime.delete(id, true))));
+            let delete = |runtime: Runtime| match runtime.delete(id, true) {
+                // A hook that does not read what it is told kills crun 1.8.
+                Err(e) if ended && runtime.delete_ended(id, &state.cgroup_path) => {
+                    tracing::debug!("delete container {id} from the runtime: {e}");
+                    Ok(())
+                }
+                other => other,
+            };
+            let deletion = (!by_hand).then(|| scope.spawn(move || runtime.and_then(delete)));
             let disconnection = connected.then(|| scope.spawn(|| network::undo(engine, id)));
             let unmounted = unmount();
             let joined = |thread: Option<std::thread::ScopedJoinHandle<'_, Result<()>>>| {
@@ -181,6 +191,9 @@ fn remove_run_dir(engine: &Engine, id: &str) -> Result<()> {
     let shared = RunDir::new(dir.clone()).shared_memory();
     if shared.is_dir() {
         mount::detach(&shared)?;
+    }
+    for image in fs::read_dir(RunDir::new(dir.clone()).images()).into_iter().flatten().flatten() {
+        mount::detach(&image.path())?;
     }
     // Nobody locks what an exec writes below it, who sees only then that there is nothing to exec in.
     for last in (0..EXEC_TRIES).rev() {

@@ -7,7 +7,7 @@
 use super::settle::{exit_file, idle_status, settle, undo_start};
 use super::stop::gone;
 use super::told::{tell, tell_surroundings};
-use super::{checkpoint, facts, health, network, prepare, scope, seccomp_cache};
+use super::{checkpoint, facts, health, network, notify, prepare, scope, seccomp_cache};
 use crate::engine::conmon::{self, Launch, LogTarget, Preserved, RunDir, Runtime, Standby, Waited, stand_by};
 use crate::engine::host::atomic::{self, Durability};
 use crate::engine::host::cgroup;
@@ -120,7 +120,8 @@ pub(super) fn start_locked(
     attach: BeforeStart<'_>,
 ) -> Result<()> {
     let keep_restart_count = options.keep_restart_count;
-    let started = make(engine, locked, record, &options)
+    let started = start_required(engine, record)
+        .and_then(|()| make(engine, locked, record, &options))
         .and_then(|made| made.let_go(engine, locked, record, keep_restart_count, attach));
     undone(engine, locked, record, started)
 }
@@ -145,6 +146,20 @@ fn undone(engine: &Engine, locked: &Locked, record: &mut Record, started: Result
     Err(error)
 }
 
+/// Starts what `--requires` names, in order; each of them what it requires itself. There are no circles: a container can
+/// only require one that is older.
+fn start_required(engine: &Engine, record: &Record) -> Result<()> {
+    for id in &record.spec()?.requires {
+        start(engine, id, StartOptions::default(), &mut |_| Ok(()))
+            .with_context(|| format!("start container {}, which {} requires", short(id), record.name()))?;
+    }
+    Ok(())
+}
+
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
 /// A created process that waits to be let go.
 struct Made {
     run_dir: RunDir,
@@ -154,6 +169,9 @@ struct Made {
     compiled: Option<PathBuf>,
     /// It was restored, and runs already.
     runs: bool,
+    /// `config.json` has poststart hooks, which the runtime itself calls.
+    poststart: bool,
+    conmon_pid: u32,
 }
 
 /// Starts what was initialized.
@@ -171,7 +189,9 @@ fn go_on(
     record.state.status = Status::Starting;
     locked.save(&record.state)?;
     crate::failpoint!("init.going-on");
-    let made = Made { run_dir, runtime, spec, compiled: None, runs: false };
+    let poststart = prepare::has_poststart(&run_dir)?;
+    let conmon_pid = record.state.conmon_pid;
+    let made = Made { run_dir, runtime, spec, compiled: None, runs: false, poststart, conmon_pid };
     made.let_go(engine, locked, record, keep_restart_count, attach)
 }
 
@@ -240,7 +260,15 @@ fn make(engine: &Engine, locked: &Locked, record: &mut Record, options: &StartOp
         }
     }
     let runs = options.restoration.is_some();
-    Ok(Made { run_dir, runtime, spec, compiled: prepared.compiled, runs })
+    Ok(Made {
+        run_dir,
+        runtime,
+        spec,
+        compiled: prepared.compiled,
+        runs,
+        poststart: prepared.poststart,
+        conmon_pid: launched.conmon_pid,
+    })
 }
 
 impl Made {
@@ -255,12 +283,13 @@ impl Made {
     ) -> Result<()> {
         let (id, state) = (locked.id(), &record.state);
         attach(&self.run_dir)
-            .and_then(|()| if self.runs { Ok(()) } else { self.runtime.start(id, state.pid, false) })
+            .and_then(|()| if self.runs { Ok(()) } else { self.runtime.start(id, state.pid, self.poststart) })
             .map_err(|e| explained(engine, id, state, e))?;
         crate::failpoint!("start.after-start");
         mark_running(locked, record, keep_restart_count)?;
         tell_surroundings(engine, record, true);
         tell(engine, "start", record, &[]);
+        notify::started(engine, &self.spec, self.conmon_pid);
         if let Err(e) = health::begin(engine, id, &self.spec, &self.runtime) {
             tracing::warn!("the health of container {id} is not checked: {e}");
         }
@@ -319,6 +348,10 @@ impl Starting<'_> {
         let (spec, config) = (self.spec, &self.engine.config);
         let conmon = conmon::find(config)?;
         let exits = self.engine.state.exit_dir();
+        let notified = notify::relayed(self.engine, spec);
+        if notified.is_some() {
+            notify::make_relay(self.run_dir)?;
+        }
         stand_by(&Launch {
             id: self.id,
             name: &spec.name,
@@ -331,7 +364,7 @@ impl Starting<'_> {
             cgroup_manager,
             no_pivot: config.containers.engine.no_pivot_root == Some(true),
             no_new_keyring: config.containers.containers.keyring == Some(false),
-            sdnotify_socket: None,
+            sdnotify_socket: notified.as_deref(),
             preserved: &options.preserved,
             restore: options.restoration.as_ref().map(|from| (from.images.as_path(), from.args.as_slice())),
             log_level: config.overrides.log_level.as_deref().unwrap_or("error"),
@@ -427,6 +460,9 @@ pub(super) fn itself(engine: &Engine, command: &[&str]) -> Vec<OsString> {
         if let Some(word) = word {
             flag(name, word.as_ref());
         }
+    }
+    for directory in &given.hooks_dir {
+        flag("--hooks-dir", config.env.cwd.join(directory).as_os_str());
     }
     for option in &given.storage_options {
         flag("--storage-opt", option.as_ref());

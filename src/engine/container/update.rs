@@ -1,9 +1,9 @@
 //! `update`: other limits and another restart policy for a container that exists.
 
-use super::facts;
 use super::settle::{runtime_of, settle};
 use super::stop::gone;
 use super::told::tell;
+use super::{facts, health};
 use crate::engine::oci;
 use crate::engine::spec::{ContainerSpec, RestartPolicy};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
@@ -24,6 +24,8 @@ pub fn update(
     let before = record.spec()?;
     let mut spec = before.clone();
     change(&mut spec)?;
+    health::settle_destination(engine, &mut spec)?;
+    oci::complete::check_startup(&spec)?;
     if spec.remove && spec.restart != RestartPolicy::default() {
         let what = "restart policy cannot be updated because AutoRemove is enabled for the container";
         return Err(Error::new(ErrorKind::Conflict, what));

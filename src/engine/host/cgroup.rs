@@ -24,6 +24,9 @@ pub fn facts(rootless: bool, caller_uid: u32) -> CgroupFacts {
             own: own_v1(&own_text),
             writable: !rootless && is_writable(Path::new(ROOT)),
             swap: Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists(),
+            no_io_weight: !["blkio.weight", "blkio.bfq.weight"]
+                .iter()
+                .any(|file| Path::new(ROOT).join("blkio").join(file).exists()),
         },
     }
 }
@@ -323,6 +326,7 @@ fn v2(text: &str, rootless: bool, caller_uid: u32) -> CgroupFacts {
             is_writable(Path::new(ROOT))
         },
         swap: own_dir.join("memory.swap.max").exists() || Path::new("/proc/swaps").exists(),
+        no_io_weight: false,
         own,
     }
 }

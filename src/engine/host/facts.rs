@@ -19,8 +19,6 @@ pub struct Query<'a> {
     pub cgroup_manager: Option<&'a str>,
     /// The caller's systemd instance can be reached (rootless).
     pub user_bus: bool,
-    /// The runtime accepts OCI 1.1 fields.
-    pub runtime_is_recent: bool,
     /// Also list /dev, for `--privileged`.
     pub devices: bool,
 }
@@ -50,7 +48,6 @@ pub fn gather(query: &Query<'_>) -> HostFacts {
         arch: std::env::consts::ARCH.to_owned(),
         kernel: kernel(),
         devices: if query.devices { host_devices() } else { Vec::new() },
-        runtime_is_recent: query.runtime_is_recent,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod index;
 pub mod layers;
 pub mod load;
 pub mod lookup;
+pub mod mounted;
 mod partial;
 pub mod places;
 pub mod pull;

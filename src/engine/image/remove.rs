@@ -5,6 +5,7 @@
 //! dangling parents. An image is not "deleted" while others are built on it: its data is still there.
 
 use super::lookup::find;
+use super::mounted::mounters;
 use super::told::tell;
 use super::tree::Tree;
 use super::{Found, short_id};
@@ -93,6 +94,10 @@ fn delete(
     // Before it is gone: afterwards the record cannot tell.
     let parent = if options.no_prune { None } else { tree.parent(image).map(|p| p.id.clone()) };
     let size = if with_size { engine.store.image_size(&image.id).unwrap_or(0) } else { 0 };
+    if let Some(mounter) = mounters(engine)?.remove(&image.id).and_then(|mut all| all.pop()) {
+        let what = format!("image {} is in use: container {} mounts it", image.id, mounter.name);
+        return Err(Error::new(ErrorKind::InUse, what));
+    }
     match engine.store.delete_image(&image.id) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         result => result?,

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
+use super::mounted::mounters;
 use super::{ImageConfig, config_of};
 use crate::engine::store::{ImageRecord, LayerRecord};
 use crate::engine::{Digest, Engine, Result};
@@ -108,11 +109,17 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// IDs of the images that containers use, with their containers' IDs.
+    /// IDs of the images that containers use or mount, with their containers' IDs.
     pub fn users(&self) -> Result<HashMap<String, Vec<String>>> {
         let mut users: HashMap<String, Vec<String>> = HashMap::new();
         for container in self.engine.store.containers()? {
             users.entry(container.image).or_default().push(container.id);
+        }
+        for (image, mounters) in mounters(self.engine)? {
+            let users = users.entry(image).or_default();
+            for mounter in mounters.into_iter().filter(|m| !users.contains(&m.id)).collect::<Vec<_>>() {
+                users.push(mounter.id);
+            }
         }
         Ok(users)
     }

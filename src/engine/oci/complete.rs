@@ -5,8 +5,8 @@ use super::linux::host_sysctl;
 use super::mounts::systemd_mode;
 use super::{apparmor, caps, resources, selinux};
 use crate::engine::spec::{
-    ContainerSpec, Defaults, HostFacts, ImageConfig, ImageVolumes, MountKind, MountSpec, NamespaceMode,
-    ProcessSpec, UserNamespace,
+    ContainerSpec, Defaults, Healthcheck, HostFacts, ImageConfig, ImageVolumes, MountKind, MountSpec,
+    NamespaceMode, ProcessSpec, UserNamespace,
 };
 use crate::engine::{Error, Result};
 use std::collections::BTreeMap;
@@ -27,6 +27,7 @@ pub fn complete(
     spec.process.env = environment(&spec.process, image, defaults);
     identity(spec, image, host);
     from_image(spec, image);
+    check_startup(spec)?;
     image_volumes(spec, image)?;
     namespaces(spec, defaults)?;
     super::network::complete(spec, defaults, host)?;
@@ -157,9 +158,32 @@ fn from_image(spec: &mut ContainerSpec, image: &ImageConfig) {
             spec.exposed_ports.push(port);
         }
     }
+    if let (true, Some(profile)) = (spec.security.seccomp_from_image, image.labels.get(SECCOMP_LABEL)) {
+        spec.security.image_seccomp.clone_from(profile);
+    }
     if let Some(check) = &image.healthcheck {
         spec.healthcheck.get_or_insert_default().inherit(check);
     }
+}
+
+/// An image's label with a seccomp profile (podman-run(1), `--seccomp-policy`).
+const SECCOMP_LABEL: &str = "io.containers.seccomp.profile";
+
+/// A start-up check is run before another one, and health that is waited for is found by one.
+///
+/// # Errors
+/// There is no such check.
+pub fn check_startup(spec: &ContainerSpec) -> Result<()> {
+    let regular = spec.healthcheck.as_ref().and_then(Healthcheck::command);
+    if spec.startup_check.is_some() && regular.is_none() {
+        return Err(Error::invalid("cannot set a startup healthcheck when there is no regular healthcheck")
+            .with_hint("add --health-cmd"));
+    }
+    if spec.sdnotify == "healthy" && regular.is_none() {
+        return Err(Error::invalid("sdnotify policy \"healthy\" requires a healthcheck to be set")
+            .with_hint("add --health-cmd"));
+    }
+    Ok(())
 }
 
 /// The image's VOLUMEs that no mount of the user covers.

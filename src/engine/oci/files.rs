@@ -63,7 +63,10 @@ pub fn hosts(spec: &ContainerSpec, host_file: &str, hostname: &str, addresses: &
         known.extend(names.split(';').map(str::to_owned));
     }
     let mut own: Vec<&str> = vec![];
-    for name in [hostname, spec.name.as_str()] {
+    // As docker: the whole name comes first.
+    let whole = format!("{hostname}.{}", spec.domainname);
+    let whole = if hostname.is_empty() || spec.domainname.is_empty() { "" } else { &whole };
+    for name in [whole, hostname, spec.name.as_str()] {
         if !name.is_empty() && !own.contains(&name) && !known.iter().any(|k| k == name) {
             own.push(name);
         }

@@ -1,11 +1,14 @@
 //! The `linux` section: namespaces, maps, devices, sysctls, masks, seccomp, cgroup.
 
-use super::{Resolved, built, caps, masks, mounts, namespaces, resources, seccomp};
+use super::{Kind, Resolved, built, caps, cdi, masks, mounts, namespaces, resources, seccomp};
 use crate::engine::spec::{
     CgroupManager, ContainerSpec, HostDevice, HostFacts, IdMapping, MountKind, NamespacesSpec, Propagation,
 };
 use crate::engine::{Error, Result};
-use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxIdMapping, LinuxIdMappingBuilder};
+use oci_spec::runtime::{
+    Linux, LinuxDevice, LinuxDeviceType, LinuxIdMapping, LinuxIdMappingBuilder, LinuxPersonality,
+    LinuxPersonalityDomain,
+};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -16,11 +19,13 @@ pub(super) fn linux(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved)
         .set_namespaces(Some(namespaces::namespaces(spec, host, resolved)?))
         .set_masked_paths(Some(masked))
         .set_readonly_paths(Some(read_only))
-        .set_sysctl(sysctls(spec)?)
+        .set_sysctl(sysctls(spec, host, resolved)?)
         .set_resources(resources::resources(spec, host, resolved)?)
         .set_devices(Some(devices(spec, host, resolved)).filter(|d| !d.is_empty()))
         .set_seccomp(seccomp_profile(spec, host, resolved)?)
-        .set_rootfs_propagation(rootfs_propagation(spec));
+        .set_rootfs_propagation(rootfs_propagation(spec))
+        .set_intel_rdt(cdi::intel_rdt(&resolved.cdi, &spec.rdt_class))
+        .set_personality(personality(spec));
     if !resolved.cgroups_path.is_empty() {
         linux.set_cgroups_path(Some(PathBuf::from(&resolved.cgroups_path)));
     }
@@ -28,6 +33,18 @@ pub(super) fn linux(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved)
         linux.set_uid_mappings(Some(mappings(&maps.uids)?)).set_gid_mappings(Some(mappings(&maps.gids)?));
     }
     Ok(linux)
+}
+
+/// `--personality`; what the spec holds has been checked.
+fn personality(spec: &ContainerSpec) -> Option<LinuxPersonality> {
+    let domain = match spec.personality.as_str() {
+        "LINUX32" => LinuxPersonalityDomain::PerLinux32,
+        "LINUX" => LinuxPersonalityDomain::PerLinux,
+        _ => return None,
+    };
+    let mut personality = LinuxPersonality::default();
+    personality.set_domain(domain);
+    Some(personality)
 }
 
 pub(super) fn mappings(rows: &[IdMapping]) -> Result<Vec<LinuxIdMapping>> {
@@ -129,7 +146,11 @@ fn device(device: &HostDevice) -> LinuxDevice {
 }
 
 /// Refuses the sysctls of a namespace that is the host's: the runtime would change the host's.
-fn sysctls(spec: &ContainerSpec) -> Result<Option<HashMap<String, String>>> {
+fn sysctls(
+    spec: &ContainerSpec,
+    host: &HostFacts,
+    resolved: &Resolved,
+) -> Result<Option<HashMap<String, String>>> {
     for name in spec.sysctls.keys() {
         if let Some(kind) = host_sysctl(name, &spec.namespaces) {
             return Err(Error::invalid(format!(
@@ -137,8 +158,14 @@ fn sysctls(spec: &ContainerSpec) -> Result<Option<HashMap<String, String>>> {
             )));
         }
     }
-    Ok(Some(spec.sysctls.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
-        .filter(|m: &HashMap<_, _>| !m.is_empty()))
+    let mut all: HashMap<String, String> = spec.sysctls.clone().into_iter().collect();
+    // The configuration has a field for it that runtimes before crun 1.9 and runc 1.2 do not know; a user namespace may not
+    // set it in this way.
+    let own_uts = namespaces::is_own(&spec.namespaces.uts) && !resolved.joined.contains_key(&Kind::Uts);
+    if own_uts && !spec.domainname.is_empty() && !mounts::in_user_namespace(spec, host, resolved) {
+        all.entry("kernel.domainname".to_owned()).or_insert_with(|| spec.domainname.clone());
+    }
+    Ok(Some(all).filter(|all| !all.is_empty()))
 }
 
 /// The host namespace that `name` would change, if the container shares it.

@@ -1,6 +1,6 @@
 //! Paths of /proc and /sys that are hidden or read-only in a container (podman's lists).
 
-use crate::engine::spec::{ContainerSpec, HostFacts, NamespaceMode};
+use crate::engine::spec::{ContainerSpec, HostFacts, NamespaceMode, glob};
 
 const MASKED: [&str; 13] = [
     "/proc/acpi",
@@ -54,39 +54,6 @@ pub(super) fn unmasked(path: &str, unmask: &[String]) -> bool {
         .iter()
         .flat_map(|u| u.split(':'))
         .any(|pattern| pattern.eq_ignore_ascii_case("all") || glob(pattern.trim_end_matches('/'), path))
-}
-
-/// path.Match of Go, without character classes: `*` and `?` do not cross a slash.
-fn glob(pattern: &str, text: &str) -> bool {
-    let mut rest = text.chars();
-    let mut pattern_chars = pattern.chars();
-    while let Some(p) = pattern_chars.next() {
-        match p {
-            '*' => {
-                let tail = pattern_chars.as_str();
-                let mut at = rest.as_str();
-                loop {
-                    if glob(tail, at) {
-                        return true;
-                    }
-                    match at.chars().next() {
-                        Some(c) if c != '/' => at = &at[c.len_utf8()..],
-                        _ => return false,
-                    }
-                }
-            }
-            '?' => match rest.next() {
-                Some(c) if c != '/' => {}
-                _ => return false,
-            },
-            p => {
-                if rest.next() != Some(p) {
-                    return false;
-                }
-            }
-        }
-    }
-    rest.as_str().is_empty()
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 
 pub mod apparmor;
 pub mod caps;
+pub mod cdi;
 pub mod complete;
 pub mod files;
+pub mod hooks;
 pub mod idmap;
 mod linux;
 mod masks;
@@ -68,6 +70,10 @@ pub struct Resolved {
     pub init: Option<PathBuf>,
     /// The nodes of every `--device`, directories expanded, in order.
     pub devices: Vec<HostDevice>,
+    /// The host's hooks, for all containers.
+    pub hooks: Vec<hooks::HookFile>,
+    /// What the `--device`s with CDI names need beside their nodes, which are among `devices`.
+    pub cdi: cdi::Edits,
     /// Numbers of the block devices named by `--device-read-bps` and its kin.
     pub block_devices: BTreeMap<String, (u32, u32)>,
     /// From [`cgroups_path`]; empty: the runtime chooses none.
@@ -165,9 +171,11 @@ pub fn spec(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved) -> Resu
         .set_hostname(Some(resolved.hostname.clone()).filter(|h| !h.is_empty() && own_uts))
         .set_annotations(Some(annotations).filter(|a| !a.is_empty()))
         .set_linux(Some(linux));
-    if !spec.domainname.is_empty() && host.runtime_is_recent && own_uts {
+    if !spec.domainname.is_empty() && own_uts {
         out.set_domainname(Some(spec.domainname.clone()));
     }
+    let hooks = hooks::hooks(spec, &out, resolved)?;
+    out.set_hooks(hooks);
     Ok(out)
 }
 

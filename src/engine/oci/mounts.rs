@@ -1,7 +1,7 @@
 //! The mount list: what every container has, what the host's namespaces force, what the user asked for.
 
 use super::process::INIT_PATH;
-use super::{Resolved, idmap, linux, masks, namespaces};
+use super::{Resolved, cdi, idmap, linux, masks, namespaces};
 use crate::engine::spec::{
     BindOptions, ContainerSpec, HostFacts, IdMapping, MountKind, MountSpec, NamespaceMode, Propagation,
 };
@@ -12,11 +12,15 @@ use std::path::{Path, PathBuf};
 /// Parents before children; a user's mount replaces a default one at its place.
 pub(super) fn mounts(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolved) -> Result<Vec<Mount>> {
     let mut list: Vec<Mount> = Vec::new();
-    for asked in &spec.mounts {
+    // An artifact's files are among the extra mounts: how many there are is seen at the start.
+    for asked in spec.mounts.iter().filter(|m| m.kind != MountKind::Artifact) {
         place(&mut list, user_mount(asked, in_user_namespace(spec, host, resolved), resolved)?);
     }
     for extra in &resolved.extra_mounts {
         place(&mut list, extra.clone());
+    }
+    for mount in cdi::mounts(&resolved.cdi) {
+        place(&mut list, mount);
     }
     let user_dev = list.iter().any(|m| m.destination() == Path::new("/dev"));
     let mut defaults = kernel_mounts(spec, host, resolved);
@@ -161,6 +165,10 @@ fn own_files(spec: &ContainerSpec, resolved: &Resolved) -> Vec<Mount> {
                 options.extend(["ro", "nosuid", "noexec", "nodev"]);
             }
             list.push(mount(target, "bind", source, &options));
+            // `--chrootdirs`.
+            for root in &spec.chroot_dirs {
+                list.push(mount(&format!("{root}{target}"), "bind", source, &options));
+            }
         }
     }
     if let Some(shm) = &files.shm {
@@ -192,9 +200,15 @@ fn scratch(spec: &ContainerSpec) -> Vec<Mount> {
     }
     let mut list: Vec<Mount> = Vec::new();
     for target in targets {
-        if !list.iter().any(|m| m.destination() == Path::new(target)) {
-            list.push(mount(target, "tmpfs", "tmpfs", &TMPFS));
+        if list.iter().any(|m| m.destination() == Path::new(target)) {
+            continue;
         }
+        let mut tmpfs = mount(target, "tmpfs", "tmpfs", &TMPFS);
+        let sized = systemd_mode(spec) && matches!(target, "/run" | "/run/lock" | "/var/log/journal");
+        if let (true, Some(size), Some(options)) = (sized, spec.systemd_shm_size, tmpfs.options_mut()) {
+            options.push(format!("size={size}"));
+        }
+        list.push(tmpfs);
     }
     list
 }
@@ -238,10 +252,13 @@ fn user_mount(asked: &MountSpec, nested: bool, resolved: &Resolved) -> Result<Mo
                 bind(asked, source, resolved)
             }
         }
-        MountKind::Volume | MountKind::Image => {
+        MountKind::Volume | MountKind::Image | MountKind::Glob | MountKind::Artifact => {
             let source = resolved.sources.get(target).cloned().ok_or_else(|| {
                 Error::invalid(format!("the source of the mount at {target} has not been prepared"))
             })?;
+            if asked.kind == MountKind::Image && !asked.read_only {
+                return overlay(asked, &source, nested, resolved);
+            }
             bind(asked, source, resolved)
         }
         MountKind::Tmpfs => Ok(mount(target, "tmpfs", "tmpfs", &refs(&tmpfs_options(asked, resolved)))),

@@ -1,6 +1,6 @@
 //! The container's first process: arguments, environment, identity, working directory.
 
-use super::{Resolved, apparmor, built, caps, rlimits};
+use super::{Resolved, apparmor, built, caps, cdi, rlimits};
 use crate::engine::spec::{ContainerSpec, HostFacts, User};
 use crate::engine::{Error, Result};
 use oci_spec::runtime::{Process, ProcessBuilder, UserBuilder};
@@ -29,6 +29,11 @@ pub(super) fn process(spec: &ContainerSpec, host: &HostFacts, resolved: &Resolve
 fn user(spec: &ContainerSpec, resolved: &Resolved) -> Result<oci_spec::runtime::User> {
     let user = &resolved.user;
     let mut gids = additional_gids(user);
+    for gid in &resolved.cdi.additional_gids {
+        if *gid != 0 && !gids.contains(gid) {
+            gids.push(*gid);
+        }
+    }
     if let Some(maps) = &resolved.id_maps {
         // setgroups(2) refuses IDs the namespace does not map.
         gids.retain(|gid| maps.maps_gid(*gid));
@@ -103,6 +108,7 @@ fn env(spec: &ContainerSpec, resolved: &Resolved) -> Vec<String> {
         add("HOSTNAME", &resolved.hostname);
     }
     env.extend(resolved.env.iter().cloned());
+    cdi::environment(&resolved.cdi, &mut env);
     env
 }
 

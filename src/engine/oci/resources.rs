@@ -44,7 +44,7 @@ pub(super) fn resources(
     }
     let io = if host.cgroup.mode == CgroupMode::V2 { "io" } else { "blkio" };
     if has(host, io, block_io_is_set(asked), "block I/O limits") {
-        out.set_block_io(block_io(asked, resolved)?);
+        out.set_block_io(block_io(asked, host, resolved)?);
     }
     if !asked.unified.is_empty() {
         if host.cgroup.mode != CgroupMode::V2 {
@@ -144,7 +144,7 @@ fn cpu(asked: &Resources, host: &HostFacts) -> LinuxCpu {
     cpu
 }
 
-fn block_io(asked: &Resources, resolved: &Resolved) -> Result<Option<LinuxBlockIo>> {
+fn block_io(asked: &Resources, host: &HostFacts, resolved: &Resolved) -> Result<Option<LinuxBlockIo>> {
     let numbers = |path: &str| {
         resolved
             .block_devices
@@ -169,8 +169,13 @@ fn block_io(asked: &Resources, resolved: &Resolved) -> Result<Option<LinuxBlockI
         let entry = LinuxWeightDeviceBuilder::default().major(major).minor(minor).weight(weight);
         weights.push(entry.build().map_err(built)?);
     }
+    let mut weight = asked.blkio_weight;
+    if host.cgroup.no_io_weight && (weight.is_some() || !weights.is_empty()) {
+        warn!("block I/O weights are ignored: this kernel does not support them");
+        (weight, weights) = (None, Vec::new());
+    }
     let mut io = LinuxBlockIo::default();
-    io.set_weight(asked.blkio_weight)
+    io.set_weight(weight)
         .set_weight_device(Some(weights).filter(|w| !w.is_empty()))
         .set_throttle_read_bps_device(throttle(&asked.device_read_bps)?)
         .set_throttle_write_bps_device(throttle(&asked.device_write_bps)?)

@@ -18,6 +18,7 @@ fn root_host() -> HostFacts {
             own: "/user.slice/session.scope".into(),
             writable: true,
             swap: true,
+            no_io_weight: false,
         },
         bounding: (1 << 41) - 1,
         limits: LimitFacts { may_raise: true, nr_open: 1 << 30, ..LimitFacts::default() },

@@ -59,6 +59,8 @@ pub struct CgroupFacts {
     pub writable: bool,
     /// Memory plus swap can be limited (v1: `memory.memsw.*` exists).
     pub swap: bool,
+    /// Shares of block I/O cannot be given: v1 has no `blkio.weight` of any scheduler.
+    pub no_io_weight: bool,
 }
 
 /// Why limits may be refused: the hard limits of this process (getrlimit(2)).
@@ -130,8 +132,6 @@ pub struct HostFacts {
     pub kernel: (u32, u32),
     /// Every device below /dev; gathered only for `--privileged`.
     pub devices: Vec<HostDevice>,
-    /// The runtime accepts ociVersion 1.1 and later fields (crun ≥ 1.9, runc ≥ 1.2).
-    pub runtime_is_recent: bool,
 }
 
 /// What containers.conf contributes to a container at its creation. [`Default`] is what holds without any file.

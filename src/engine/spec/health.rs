@@ -65,6 +65,18 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
+/// The check that is run until the container has started, instead of its own; podman's, and not part of images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct StartupCheck {
+    /// Command, interval, timeout; `retries` are the failures until the container is started again, 0: without limit.
+    #[serde(flatten)]
+    pub check: Healthcheck,
+    /// Successes in a row until the container counts as started; 0: one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub successes: u64,
+}
+
 /// What follows from checks; podman's, and not part of images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -75,6 +87,20 @@ pub struct HealthPolicy {
     pub max_log_count: Option<u64>,
     /// `--health-max-log-size`: bytes of a result's output that are kept, 0: all; `None`: 4096.
     pub max_log_size: Option<u64>,
+    /// `--health-log-destination`: [`Self::LOCAL`], [`Self::EVENTS`] or a directory; empty: local.
+    pub log_destination: String,
+}
+
+impl HealthPolicy {
+    /// Results are kept with the container.
+    pub const LOCAL: &str = "local";
+    /// And told as an event each.
+    pub const EVENTS: &str = "events_logger";
+
+    /// The directory that the results are written to as well.
+    pub fn log_directory(&self) -> Option<&str> {
+        Some(self.log_destination.as_str()).filter(|place| !matches!(*place, "" | Self::LOCAL | Self::EVENTS))
+    }
 }
 
 /// What checks have found of a running container, or found last of one that ran.

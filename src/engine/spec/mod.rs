@@ -13,6 +13,7 @@ mod name;
 mod namespace;
 mod network;
 mod network_words;
+mod pattern;
 mod process;
 mod secret;
 mod security;
@@ -23,15 +24,19 @@ pub use facts::{
     AppArmor, CgroupFacts, CgroupManager, CgroupMode, DEFAULT_APPARMOR_PROFILE, Defaults, HostDevice,
     HostFacts, ImageConfig, LimitFacts,
 };
-pub use health::{Health, HealthPolicy, Healthcheck};
+pub use health::{Health, HealthPolicy, Healthcheck, StartupCheck};
 pub use limits::{BlkioDevice, DeviceSpec, Resources, Rlimit};
-pub use mount::{BindOptions, MountKind, MountSpec, Propagation, SelinuxRelabel, VolumeOptions};
+pub use mount::{
+    ArtifactOptions, BindOptions, ImageOptions, MountKind, MountSpec, Propagation, SelinuxRelabel,
+    VolumeOptions,
+};
 pub use name::is_name;
 pub use namespace::{
-    IdMapping, IdMappings, NamespaceMode, NamespacesSpec, UserNamespace, to_container, to_host,
+    IdMapping, IdMappings, MapRow, NamespaceMode, NamespacesSpec, UserNamespace, to_container, to_host,
 };
 pub use network::{Attachment, Endpoint, Link, NetworkSpec, NetworkState, PortMapping, Protocol};
 pub use network_words::{NetworkRequest, mac_address};
+pub use pattern::glob;
 pub use process::{ProcessSpec, User};
 pub use secret::{SecretPlace, SecretUse};
 pub use security::SecuritySpec;
@@ -70,10 +75,20 @@ pub struct ContainerSpec {
     pub read_only_tmpfs: bool,
     /// Size of /dev/shm in bytes; `None`: containers.conf, else 64 MiB.
     pub shm_size: Option<u64>,
+    /// `--shm-size-systemd`: bytes that /run and the others of systemd's tmpfs may have; 0: unlimited; `None`: half the memory.
+    pub systemd_shm_size: Option<u64>,
     /// Capabilities, seccomp, labels, masks.
     pub security: SecuritySpec,
     /// Devices added with `--device`.
     pub devices: Vec<DeviceSpec>,
+    /// `--rdt-class`; empty: the host's default.
+    pub rdt_class: String,
+    /// `--personality`: `LINUX` or `LINUX32`; empty: the host's.
+    pub personality: String,
+    /// `--requires`: full IDs of the containers that are started before this one.
+    pub requires: Vec<String>,
+    /// `--chrootdirs`: directories inside that get what of our own is mounted below `/etc`, too.
+    pub chroot_dirs: Vec<String>,
     /// Raw `--device-cgroup-rule` values.
     pub device_cgroup_rules: Vec<String>,
     /// Memory, CPU, pids, block I/O limits.
@@ -112,7 +127,9 @@ pub struct ContainerSpec {
     pub log: LogSpec,
     /// The image's HEALTHCHECK and `--health-*`.
     pub healthcheck: Option<Healthcheck>,
-    /// What follows from it.
+    /// `--health-startup-*`.
+    pub startup_check: Option<StartupCheck>,
+    /// What follows from both.
     pub health: HealthPolicy,
     /// `--secret`.
     pub secrets: Vec<SecretUse>,

@@ -22,6 +22,12 @@ pub struct MountSpec {
     /// What only volumes have.
     #[serde(skip_serializing_if = "VolumeOptions::is_default")]
     pub volume: VolumeOptions,
+    /// What only images have.
+    #[serde(skip_serializing_if = "ImageOptions::is_default")]
+    pub image: ImageOptions,
+    /// What only artifacts have.
+    #[serde(skip_serializing_if = "ArtifactOptions::is_default")]
+    pub artifact: ArtifactOptions,
 }
 
 /// What is mounted.
@@ -39,8 +45,12 @@ pub enum MountKind {
     Ramfs,
     /// Pseudo terminals.
     Devpts,
-    /// An image's root.
+    /// An image's root, or a part of it.
     Image,
+    /// Host paths by a shell pattern: becomes a [`Self::Bind`] each when the container is created.
+    Glob,
+    /// Files of an artifact.
+    Artifact,
 }
 
 impl MountKind {
@@ -67,6 +77,40 @@ pub struct VolumeOptions {
 }
 
 impl VolumeOptions {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What only mounts of images have. They are read-only unless `rw` is asked for; what is written is gone with the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageOptions {
+    /// The image's ID, 64 hex digits; filled in when the container is created.
+    pub id: String,
+    /// A file or directory of the image that is mounted instead of its root; empty: the root.
+    pub subpath: String,
+}
+
+impl ImageOptions {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What only mounts of artifacts have (podman-run(1), "type=artifact").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ArtifactOptions {
+    /// Only the file with this digest; empty: all.
+    pub digest: String,
+    /// Only the file with this title; empty: all.
+    pub title: String,
+    /// The files' name inside; empty: their titles.
+    pub name: String,
+}
+
+impl ArtifactOptions {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

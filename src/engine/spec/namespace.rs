@@ -82,12 +82,35 @@ pub enum UserNamespace {
         /// Group mappings; empty: the same as `uid_maps`.
         gid_maps: Vec<IdMapping>,
     },
+    /// `--uidmap` and `--gidmap` with podman's marks, `--subuidname` and `--subgidname`: becomes [`Self::Mapped`] when the
+    /// container is created.
+    Asked {
+        /// User mappings.
+        uids: Vec<MapRow>,
+        /// Group mappings.
+        gids: Vec<MapRow>,
+        /// Whose ranges in /etc/subuid are mapped; empty: nobody's.
+        subuid: String,
+        /// Whose ranges in /etc/subgid are mapped; empty: nobody's.
+        subgid: String,
+    },
+}
+
+/// A row with podman's marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapRow {
+    /// The row.
+    pub row: IdMapping,
+    /// `@`: the IDs outside are the host's, not those of the engine's namespace.
+    pub of_host: bool,
+    /// `+`: it takes its place among the rows before it.
+    pub extends: bool,
 }
 
 impl UserNamespace {
     /// Whether the container gets a user namespace that nobody else made.
     pub fn is_own(&self) -> bool {
-        matches!(self, Self::KeepId { .. } | Self::NoMap | Self::Auto { .. } | Self::Mapped { .. })
+        !matches!(self, Self::Host | Self::Container(_) | Self::Path(_))
     }
 }
 

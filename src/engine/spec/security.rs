@@ -18,6 +18,10 @@ pub struct SecuritySpec {
     pub no_new_privileges: bool,
     /// `--security-opt seccomp=`: a profile's path or `unconfined`; empty: the default profile.
     pub seccomp: String,
+    /// `--seccomp-policy image`: the profile is the image's, if it has one and `seccomp` is empty.
+    pub seccomp_from_image: bool,
+    /// The image's profile, taken at creation; empty: it has none, or it was not asked for.
+    pub image_seccomp: String,
     /// `--security-opt apparmor=`.
     pub apparmor: String,
     /// `--security-opt label=`: `disable`, `type:…`, `level:…` … as given.

@@ -124,6 +124,24 @@ impl Store {
         Ok((top, path))
     }
 
+    /// Mounts an image read-only at `target`, a directory of the caller's, who unmounts it; it is counted nowhere. Returns where
+    /// its files are: there, or for vfs in the store itself. Owners are shifted by `id_maps`, where the kernel lets us.
+    pub fn show_image(&self, id: &str, target: &Path, id_maps: &IdMappings) -> Result<PathBuf> {
+        let image = self.image(id)?;
+        let top = image.top_layer.ok_or_else(|| layer_missing("of an image without content"))?;
+        // In a user namespace trees of others cannot be shifted.
+        let id_maps = if self.options.rootless { IdMappings::default() } else { id_maps.clone() };
+        let options = MountOptions { read_only: true, id_maps: Some(id_maps), ..MountOptions::default() };
+        let stack = self.stack_options(&top, None, &options)?;
+        let _graph = FileLock::shared(&self.layout.graph_lock)?;
+        let _layers = FileLock::shared(&self.layout.layer_locks()[0])?;
+        // Shifted trees have a place of their own while the mount is made.
+        let _mounts = Mounts::lock(self)?;
+        let directory = self.layer_dir(&top).ok_or_else(|| layer_missing(&top))?;
+        self.stack_at(&top, &directory, target, &stack)?;
+        Ok(if self.driver == Driver::Vfs { directory.path } else { target.to_owned() })
+    }
+
     /// Where we mounted a layer whose count somebody dropped: podman, which unmounts where it mounts itself.
     pub fn uncounted(&self, layer: &str) -> Result<Option<PathBuf>> {
         let path = self.layout.run_home.join(layer).join("merged");

@@ -41,14 +41,26 @@ impl Store {
     pub(super) fn stack(&self, id: &str, options: &StackOptions) -> Result<PathBuf> {
         let directory = self.layer_dir(id).ok_or_else(|| super::overlay::layer_missing(id))?;
         let merged = self.merged_dir(id, &directory);
+        self.stack_at(id, &directory, &merged, options)?;
+        Ok(merged)
+    }
+
+    /// Mounts the layer at `merged`; a layer of vfs is a directory, and stays where it is.
+    pub(super) fn stack_at(
+        &self,
+        id: &str,
+        directory: &LayerDir,
+        merged: &Path,
+        options: &StackOptions,
+    ) -> Result<()> {
         if self.driver == Driver::Vfs {
-            return Ok(merged);
+            return Ok(());
         }
         if directory.path.join("composefs-data").exists() {
             return Err(Error::unsupported(format!("layer {id} is a composefs layer")));
         }
-        file::make_dirs(&merged, 0o700)?;
-        let mut lowers = self.overlay_lowers(&directory)?;
+        file::make_dirs(merged, 0o700)?;
+        let mut lowers = self.overlay_lowers(directory)?;
         if lowers.is_empty() {
             let empty = directory.path.join("empty");
             if !empty.exists() && !directory.read_only {
@@ -66,7 +78,7 @@ impl Store {
         }
         let shift = !options.id_maps.is_empty();
         if shift && let Some((uid, gid)) = options.id_maps.root() {
-            own(&merged, uid, gid)?;
+            own(merged, uid, gid)?;
             if writable {
                 own(&diff, uid, gid)?;
             }
@@ -79,13 +91,13 @@ impl Store {
         let fs_options = self.mount_options(options, backend, writable);
         let overlay = mount::Overlay { lowers: &lowers, upper, options: &fs_options, label: &options.label };
         match backend {
-            Backend::Native => mount_native(&merged, &overlay)?,
+            Backend::Native => mount_native(merged, &overlay)?,
             Backend::Program(program) => {
                 let more = self.program_options(options);
-                mount::overlay_by_program(program, &self.layout.home, &merged, &overlay, &more)?;
+                mount::overlay_by_program(program, &self.layout.home, merged, &overlay, &more)?;
             }
         }
-        Ok(merged)
+        Ok(())
     }
 
     /// What a mount of image layers, nothing writable on top, is made with.

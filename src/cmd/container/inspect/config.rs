@@ -5,7 +5,7 @@ use crate::cmd::format::template;
 use crate::engine::Engine;
 use crate::engine::container::health;
 use crate::engine::oci::systemd_mode;
-use crate::engine::spec::{ContainerSpec, MountKind, NamespaceMode, SecretPlace, SecretUse};
+use crate::engine::spec::{ContainerSpec, HealthPolicy, MountKind, NamespaceMode, SecretPlace, SecretUse};
 use crate::engine::state::Record;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -41,6 +41,8 @@ pub(super) struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<crate::engine::spec::Healthcheck>,
     pub healthcheck_on_failure_action: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub startup_health_check: Option<crate::engine::spec::StartupCheck>,
     pub health_log_destination: String,
     pub healthcheck_max_log_count: u32,
     pub healthcheck_max_log_size: u32,
@@ -94,7 +96,11 @@ pub(super) fn config(engine: &Engine, record: &Record, spec: &ContainerSpec) -> 
             "" => "none".to_owned(),
             action => action.to_owned(),
         },
-        health_log_destination: "local".to_owned(),
+        startup_health_check: spec.startup_check.clone(),
+        health_log_destination: match spec.health.log_destination.as_str() {
+            "" => HealthPolicy::LOCAL.to_owned(),
+            place => place.to_owned(),
+        },
         healthcheck_max_log_count: small(spec.health.max_log_count.unwrap_or(health::LOG_COUNT)),
         healthcheck_max_log_size: small(spec.health.max_log_size.unwrap_or(health::LOG_SIZE)),
         secrets: spec.secrets.iter().map(secret).collect(),

@@ -289,7 +289,7 @@ fn graph_driver(engine: &Engine, stored: &ContainerRecord, mountpoint: &Path) ->
     GraphDriver { name: engine.store.driver_name().to_owned(), data }
 }
 
-/// The containers whose namespaces it shares.
+/// The containers whose namespaces it shares, and those it requires.
 fn dependencies(spec: &ContainerSpec) -> Vec<String> {
     let modes = &spec.namespaces;
     let mut ids = Vec::new();
@@ -300,5 +300,6 @@ fn dependencies(spec: &ContainerSpec) -> Vec<String> {
             ids.push(id.clone());
         }
     }
+    ids.extend(spec.requires.iter().cloned());
     ids
 }

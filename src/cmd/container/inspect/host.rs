@@ -4,6 +4,7 @@ use super::mounts::{bind, tmpfs};
 use super::{Texts, text};
 use crate::cmd::format::human;
 use crate::engine::container::Grants;
+use crate::engine::oci::cdi::is_qualified;
 use crate::engine::spec::{
     BlkioDevice, ContainerSpec, IdMapping, MountKind, NamespaceMode, PortMapping, Rlimit, UserNamespace,
 };
@@ -80,7 +81,7 @@ pub(super) struct HostConfig {
     pub devices: Vec<Device>,
     pub device_cgroup_rules: Vec<String>,
     /// Of docker's `--gpus`.
-    pub device_requests: Option<Vec<Texts>>,
+    pub device_requests: Option<Vec<DeviceRequest>>,
     pub disk_quota: u64,
     pub kernel_memory: i64,
     #[serde(rename = "KernelMemoryTCP")]
@@ -169,6 +170,26 @@ pub(super) struct Ulimit {
     pub hard: i64,
 }
 
+/// docker's, which is how it shows devices by CDI names.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DeviceRequest {
+    pub driver: String,
+    pub count: i32,
+    #[serde(rename = "DeviceIDs")]
+    pub device_ids: Vec<String>,
+    pub capabilities: Option<Vec<String>>,
+    pub options: Option<Texts>,
+}
+
+fn device_requests(spec: &ContainerSpec) -> Option<Vec<DeviceRequest>> {
+    let names = spec.devices.iter().map(|d| d.source.clone()).filter(|source| is_qualified(source));
+    let device_ids: Vec<String> = names.collect();
+    let driver = "cdi".to_owned();
+    let request = DeviceRequest { driver, count: 0, device_ids, capabilities: None, options: None };
+    (!request.device_ids.is_empty()).then(|| vec![request])
+}
+
 pub(super) fn host_config(
     record: &Record,
     spec: &ContainerSpec,
@@ -247,6 +268,7 @@ pub(super) fn host_config(
         devices: spec
             .devices
             .iter()
+            .filter(|d| !is_qualified(&d.source))
             .map(|d| Device {
                 path_on_host: d.source.clone(),
                 path_in_container: d.target.clone(),
@@ -254,7 +276,7 @@ pub(super) fn host_config(
             })
             .collect(),
         device_cgroup_rules: spec.device_cgroup_rules.clone(),
-        device_requests: None,
+        device_requests: device_requests(spec),
         disk_quota: 0,
         kernel_memory: 0,
         kernel_memory_tcp: 0,
@@ -365,7 +387,7 @@ fn userns(mode: &UserNamespace) -> String {
         UserNamespace::Auto { .. } => "auto".to_owned(),
         UserNamespace::Container(id) => format!("container:{id}"),
         UserNamespace::Path(path) => format!("ns:{path}"),
-        UserNamespace::Mapped { .. } => "private".to_owned(),
+        UserNamespace::Mapped { .. } | UserNamespace::Asked { .. } => "private".to_owned(),
     }
 }
 

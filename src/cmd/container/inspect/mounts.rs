@@ -23,7 +23,10 @@ pub(super) struct Mount {
 
 /// As podman: what is only memory stands in HostConfig.Tmpfs.
 pub(super) fn is_listed(mount: &MountSpec) -> bool {
-    matches!(mount.kind, MountKind::Bind | MountKind::Volume | MountKind::Image)
+    matches!(
+        mount.kind,
+        MountKind::Bind | MountKind::Volume | MountKind::Image | MountKind::Glob | MountKind::Artifact
+    )
 }
 
 pub(super) fn mount(engine: &Engine, mount: &MountSpec) -> Mount {
@@ -71,6 +74,8 @@ fn kind(kind: MountKind) -> &'static str {
         MountKind::Ramfs => "ramfs",
         MountKind::Devpts => "devpts",
         MountKind::Image => "image",
+        MountKind::Glob => "glob",
+        MountKind::Artifact => "artifact",
     }
 }
 

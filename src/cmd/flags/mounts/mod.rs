@@ -25,7 +25,7 @@ pub struct MountArgs {
     /// Bind a host directory or a volume: ro, z, Z, U, O, exec, idmap, rshared … are options (may be repeated)
     #[arg(short, long, value_name = "[SOURCE:]TARGET[:OPTIONS]")]
     pub volume: Vec<String>,
-    /// Mount, as type=bind|tmpfs|volume|image|devpts,src=…,dst=…,OPTIONS (may be repeated)
+    /// Mount, as type=bind|volume|tmpfs|ramfs|image|artifact|glob|devpts,src=…,dst=…,OPTIONS (may be repeated)
     #[arg(long, value_name = "FIELDS")]
     pub mount: Vec<String>,
     /// Mount memory (may be repeated)
@@ -49,7 +49,7 @@ pub struct MountArgs {
     /// Size of /dev/shm
     #[arg(long, value_name = "SIZE")]
     pub shm_size: Option<String>,
-    /// Size of the tmpfs systemd needs (with --systemd)
+    /// Size of each tmpfs that systemd needs (with --systemd): /run, /run/lock, /var/log/journal; 0: unlimited
     #[arg(long, value_name = "SIZE")]
     pub shm_size_systemd: Option<String>,
     /// Give the container a secret (may be repeated)
@@ -97,8 +97,8 @@ impl MountArgs {
         if !self.storage_opt.is_empty() {
             return Err(super::later("--storage-opt of a container", "quotas"));
         }
-        if self.shm_size_systemd.is_some() {
-            return Err(super::later("--shm-size-systemd", "sizes of systemd's tmpfs"));
+        if let Some(text) = &self.shm_size_systemd {
+            spec.systemd_shm_size = Some(size("--shm-size-systemd", text)?);
         }
         Ok(())
     }
@@ -126,7 +126,7 @@ fn configured(
 
 /// A target is mounted once; the very same request twice is one.
 fn add(list: &mut Vec<MountSpec>, mount: MountSpec) -> Result<()> {
-    match list.iter().find(|m| m.target == mount.target) {
+    match list.iter().find(|m| m.target == mount.target && !m.target.is_empty()) {
         None => list.push(mount),
         Some(same) if *same == mount => {}
         Some(_) => {

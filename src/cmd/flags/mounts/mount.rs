@@ -1,6 +1,5 @@
 //! `--mount`.
 
-use super::super::later;
 use super::super::values::{boolean, csv};
 use super::tmpfs::tmpfs_option;
 use super::volume::{Seen, apply_option, finish};
@@ -28,9 +27,9 @@ pub fn mount(text: &str, env: &Environment) -> Result<MountSpec> {
         "tmpfs" => MountKind::Tmpfs,
         "ramfs" => MountKind::Ramfs,
         "devpts" => MountKind::Devpts,
-        "image" => return Err(later("--mount type=image", "mounts of images")),
-        "glob" => return Err(later("--mount type=glob", "mounts by pattern")),
-        "artifact" => return Err(later("--mount type=artifact", "artifacts")),
+        "image" => MountKind::Image,
+        "glob" => MountKind::Glob,
+        "artifact" => MountKind::Artifact,
         "npipe" | "cluster" => {
             return Err(Error::unsupported(format!(
                 "--mount type={kind_word} does not exist on this kind of host"
@@ -38,15 +37,22 @@ pub fn mount(text: &str, env: &Environment) -> Result<MountSpec> {
         }
         _ => return Err(bad(format!("unknown type {kind_word:?}"))),
     };
-    let mut mount = MountSpec { kind, ..MountSpec::default() };
+    // An image is mounted read-only unless rw is asked for (podman-run(1)).
+    let mut mount = MountSpec { kind, read_only: kind == MountKind::Image, ..MountSpec::default() };
     let mut seen = Seen::default();
     for field in fields.iter().filter(|f| !f.is_empty()) {
         field_of(&mut mount, field, env, &mut seen).map_err(bad)?;
     }
-    if mount.target.is_empty() {
-        return Err(bad("the target is missing (dst=…)".to_owned()));
+    if matches!(kind, MountKind::Image | MountKind::Glob | MountKind::Artifact) && mount.source.is_empty() {
+        return Err(bad("the source is missing (src=…)".to_owned()));
     }
-    mount.target = target("--mount", &mount.target)?;
+    // Without a target files that match a pattern are at their own places.
+    if kind != MountKind::Glob || !mount.target.is_empty() {
+        if mount.target.is_empty() {
+            return Err(bad("the target is missing (dst=…)".to_owned()));
+        }
+        mount.target = target("--mount", &mount.target)?;
+    }
     match kind {
         MountKind::Bind if mount.source.is_empty() => mount.source.clone_from(&mount.target),
         MountKind::Volume if !mount.source.is_empty() => check_name(&mount.source)?,
@@ -70,14 +76,16 @@ fn field_of(mount: &mut MountSpec, field: &str, env: &Environment, seen: &mut Se
         Some(text) => boolean(text).map_err(|why| format!("{name}: {why}")),
     };
     let some = || value.filter(|v| !v.is_empty()).ok_or_else(|| format!("{name:?} needs a value"));
-    let (bind, tmpfs, volume) = (&[MountKind::Bind][..], &[MountKind::Tmpfs][..], &[MountKind::Volume][..]);
+    let (bind, tmpfs, volume) =
+        (&[MountKind::Bind, MountKind::Glob][..], &[MountKind::Tmpfs][..], &[MountKind::Volume][..]);
+    let (image, artifact) = (&[MountKind::Image][..], &[MountKind::Artifact][..]);
     match name.as_str() {
         "type" => {}
         "src" | "source" => {
-            only(&[MountKind::Bind, MountKind::Volume])?;
+            only(&[bind, volume, image, artifact].concat())?;
             seen.once("src and source")?;
             let text = some()?;
-            mount.source = if mount.kind == MountKind::Bind { host_path(text, env) } else { text.to_owned() };
+            mount.source = if bind.contains(&mount.kind) { host_path(text, env) } else { text.to_owned() };
         }
         "dst" | "dest" | "destination" | "target" => {
             seen.once("dst, dest, destination and target")?;
@@ -87,7 +95,7 @@ fn field_of(mount: &mut MountSpec, field: &str, env: &Environment, seen: &mut Se
             seen.once("ro, readonly and rw")?;
             mount.read_only = switch()?;
         }
-        "rw" => {
+        "rw" | "readwrite" => {
             seen.once("ro, readonly and rw")?;
             mount.read_only = !switch()?;
         }
@@ -150,16 +158,34 @@ fn field_of(mount: &mut MountSpec, field: &str, env: &Environment, seen: &mut Se
             let map = if name == "volume-opt" { &mut mount.volume.options } else { &mut mount.volume.labels };
             map.insert(key.to_owned(), value.to_owned());
         }
-        "volume-subpath" | "subpath" => {
-            only(volume)?;
+        "volume-subpath" | "image-subpath" | "subpath" => {
+            only(match name.as_str() {
+                "volume-subpath" => volume,
+                "image-subpath" => image,
+                _ => &[MountKind::Volume, MountKind::Image],
+            })?;
             let path = clean(&format!("/{}", some()?));
-            path.trim_start_matches('/').clone_into(&mut mount.volume.subpath);
+            let slot = match mount.kind {
+                MountKind::Image => &mut mount.image.subpath,
+                _ => &mut mount.volume.subpath,
+            };
+            path.trim_start_matches('/').clone_into(slot);
+        }
+        "digest" | "title" | "name" => {
+            only(artifact)?;
+            let text = some()?;
+            let slot = match name.as_str() {
+                "digest" => &mut mount.artifact.digest,
+                "title" => &mut mount.artifact.title,
+                _ if text.contains('/') => return Err("name is a file's name".to_owned()),
+                _ => &mut mount.artifact.name,
+            };
+            text.clone_into(slot);
         }
         "nocreate" => {
             only(volume)?;
             mount.volume.no_create = switch()?;
         }
-        "image-subpath" => return Err("image-subpath goes with type=image".to_owned()),
         "uid" | "gid" | "mode" | "ptmxmode" | "max" => {
             only(&[MountKind::Devpts])?;
             mount.options.push(format!("{name}={}", some()?));

@@ -80,9 +80,41 @@ fn mounts_with_the_keys_of_both_peers() {
     ] {
         assert!(mount(bad, &environment()).is_err(), "{bad}");
     }
-    for later in ["type=image,src=i,dst=/x", "type=glob,src=/a*,dst=/x"] {
-        assert_eq!(mount(later, &environment()).unwrap_err().kind(), ErrorKind::Unsupported, "{later}");
+}
+
+#[test]
+fn mounts_of_images_patterns_and_artifacts() {
+    let m = |text: &str| mount(text, &environment()).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let got = m("type=image,src=lab/tools:1,dst=/tools,subpath=/usr/../bin");
+    assert_eq!(
+        (got.source.as_str(), got.image.subpath.as_str(), got.read_only),
+        ("lab/tools:1", "bin", true)
+    );
+    assert_eq!(m("type=image,src=i,dst=/x,image-subpath=etc").image.subpath, "etc");
+    assert!(!m("type=image,src=i,dst=/x,rw").read_only && m("type=image,src=i,dst=/x,rw=false").read_only);
+    assert!(!m("type=image,src=i,dst=/x,readwrite=true").read_only);
+    let got = m("type=glob,src=/usr/lib/libx*,ro");
+    assert_eq!((got.kind, got.target.as_str(), got.read_only), (MountKind::Glob, "", true));
+    assert_eq!(m("type=glob,src=x*,dst=/lib/").source, "/srv/here/x*");
+    let got = m("type=artifact,src=lab/model,dst=/models,title=a.bin,name=b");
+    assert_eq!((got.artifact.title.as_str(), got.artifact.name.as_str()), ("a.bin", "b"));
+    for bad in [
+        "type=image,dst=/x",
+        "type=image,src=i",
+        "type=image,src=i,dst=/x,volume-subpath=a",
+        "type=image,src=i,dst=/x,rw,ro",
+        "type=volume,src=v,dst=/x,image-subpath=a",
+        "type=glob,dst=/x",
+        "type=artifact,src=a,dst=/x,name=a/b",
+        "type=bind,src=/a,dst=/b,title=x",
+    ] {
+        assert!(mount(bad, &environment()).is_err(), "{bad}");
     }
+    // Two patterns without a target are no conflict.
+    let mut list = Vec::new();
+    add(&mut list, m("type=glob,src=/a*")).unwrap();
+    add(&mut list, m("type=glob,src=/b*")).unwrap();
+    assert_eq!(list.len(), 2);
 }
 
 #[test]

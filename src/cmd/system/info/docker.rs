@@ -7,6 +7,7 @@ use super::programs;
 use crate::cmd::format::template::GoTime;
 use crate::cmd::system::version::{API_VERSION, build_time, go_arch};
 use crate::engine::config::registries::Registries;
+use crate::engine::container::cdi::directories;
 use crate::engine::{Engine, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -263,7 +264,7 @@ pub(super) fn report(engine: &Engine, podman: &Podman, counts: Counts) -> Result
         runc_commit: Commit::of(host.oci_runtime.commit()),
         init_commit: Commit::of(""),
         security_options,
-        cdi_spec_dirs: Vec::new(),
+        cdi_spec_dirs: directories(engine).iter().map(|dir| dir.display().to_string()).collect(),
         warnings: None,
         client_info: Client {
             debug: false,

@@ -4,6 +4,10 @@
 //! A rootless engine runs in a namespace where 0 is the caller and 1, 2, 3 … are the subordinate IDs; a container's
 //! namespace is nested in it, so its maps speak of those numbers.
 
+mod asked;
+
+pub use asked::{NamedRanges, asked};
+
 use crate::engine::spec::{HostFacts, IdMapping, UserNamespace};
 use crate::engine::{Error, Result};
 
@@ -74,6 +78,8 @@ pub fn maps(mode: &UserNamespace, host: &HostFacts, pool: &AutoPool) -> Result<O
         }
         UserNamespace::Auto { size, uid_maps, gid_maps } => auto(*size, uid_maps, gid_maps, pool)?,
         UserNamespace::Mapped { uid_maps, gid_maps } => mapped(uid_maps, gid_maps, host)?,
+        // Before names have been looked up.
+        UserNamespace::Asked { uids, gids, .. } => asked(uids, gids, &NamedRanges::default(), host)?,
     };
     check(&maps.uids, &host.uid_map, "UID")?;
     check(&maps.gids, &host.gid_map, "GID")?;
