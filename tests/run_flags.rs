@@ -229,7 +229,7 @@ fn user_namespaces() {
 fn what_waits_for_its_machinery_is_refused() {
     let s = require!(Sandbox::user());
     s.pull("lab/busybox");
-    for flags in ["--pod x", "--health-startup-cmd true"] {
+    for flags in ["--pod x", "--init-ctr once"] {
         assert!(refused(&s, flags).contains("not supported yet"), "{flags}");
     }
     s.coracle(["run", "--rm", "--hostnam", "x", "lab/busybox"]).fails(125).stderr_has("--hostname");

@@ -64,7 +64,12 @@ pub fn resolve(files: &[SpecFile], names: &[String]) -> Result<Edits> {
     if !missing.is_empty() {
         let error = Error::not_found(format!("unresolvable CDI devices {}", missing.join(", ")));
         return Err(match broken.as_slice() {
-            [] => error.with_hint("specifications of devices are looked for in /etc/cdi and /var/run/cdi"),
+            [] if missing.iter().any(|name| name.starts_with("nvidia.com/")) => error.with_hint(
+                "NVIDIA's devices are described by: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+            ),
+            [] => error.with_hint(
+                "they are described by files in /etc/cdi, /var/run/cdi or cdi_spec_dirs of containers.conf",
+            ),
             files => error.with_hint(format!("not understood: {}", files.join("; "))),
         });
     }
