@@ -313,3 +313,22 @@ fn signals_reach_a_container_whose_command_ignored_them() {
         s.coracle(["rm", "-f", "deaf"]).ok();
     }
 }
+
+#[test]
+fn images_come_from_archives_and_layouts_as_well() {
+    for s in &require!(both()) {
+        let archive = s.path("work/archive.tar").display().to_string();
+        s.coracle(["save", "-q", "-o", &archive, "lab/busybox"]).ok();
+        let layout = format!("oci:{}:it", s.path("work/layout").display());
+        s.coracle(["image", "copy", "-q", "containers-storage:lab/busybox", &layout]).ok();
+        s.coracle(["rmi", "lab/busybox"]).ok();
+        for source in [&format!("docker-archive:{archive}"), &layout] {
+            s.coracle(["run", "--rm", source, "echo", "there"]).ok().stdout_is("there");
+        }
+        s.coracle(["create", "--name", "named", &format!("docker-archive:{archive}")]).ok();
+        let image = s.coracle(["inspect", "--format", "{{.ImageName}}", "named"]).ok().text().to_owned();
+        assert!(image.ends_with("lab/busybox:latest"), "{image}");
+        s.coracle(["rm", "named"]).ok();
+        s.coracle(["run", "--rm", "docker-archive:/no/such", "true"]).fails(125).stderr_has("/no/such");
+    }
+}

@@ -2,10 +2,10 @@
 
 use crate::cmd::flags::image::ImageArgs;
 use crate::cmd::flags::{CreateFlags, RunFlags};
-use crate::cmd::image::progress::Pulling;
+use crate::cmd::image::pull::one;
 use crate::cmd::{Context, user_files};
 use crate::engine::container::{CreateRequest, anticipate, create};
-use crate::engine::image::{PullPolicy, PullRequest, pull};
+use crate::engine::image::{PullPolicy, PullRequest};
 use crate::engine::spec::{ContainerSpec, ImageSource, MountKind};
 use crate::engine::{Engine, Error, Result};
 use std::fs::{File, OpenOptions};
@@ -59,7 +59,7 @@ pub fn found_image(engine: &Engine, name: &str, flags: &ImageArgs) -> Result<Ima
         access: flags.registry.access()?,
         ..PullRequest::default()
     };
-    let found = pull(engine, &request, &Pulling::new(flags.quiet))?;
+    let found = one(engine, &request, flags.quiet)?;
     Ok(ImageSource {
         requested: name.to_owned(),
         name: found.name.map(|name| name.to_string()).unwrap_or_default(),

@@ -7,11 +7,13 @@ use clap::Args;
 use super::progress::{Pulling, Receiving};
 use crate::cmd::flags::image::{AccessArgs, DecryptionArgs, PlatformArgs, place};
 use crate::cmd::{Context, Exit};
-use crate::engine::image::load::{LoadRequest, load_from};
+use crate::engine::image::load::{LoadRequest, Loaded, load_from};
 use crate::engine::image::pull::pull_all_tags;
 use crate::engine::image::{self, PullPolicy, PullRequest, PulledImage};
+use crate::engine::registry::Reference;
+use crate::engine::store::ImageRecord;
 use crate::engine::transport::Location;
-use crate::engine::{Error, Result};
+use crate::engine::{Engine, Error, Result};
 
 /// Pull images from a registry
 ///
@@ -69,7 +71,10 @@ pub fn run(cx: &Context, args: PullArgs) -> Result<Exit> {
             Location::Name(_) | Location::Registry(_) => {
                 image::pull(engine, &request, &progress).map(|image| vec![image.image.id])
             }
-            place => from_place(cx, &place, &request, args.all_tags, args.quiet),
+            place if args.all_tags => {
+                Err(Error::invalid(format!("--all-tags is for registries, not for {place}")))
+            }
+            place => from_place(engine, &place, &request, args.quiet).map(ids),
         });
         match pulled {
             Ok(ids) => {
@@ -88,27 +93,44 @@ pub fn run(cx: &Context, args: PullArgs) -> Result<Exit> {
     Ok(exit)
 }
 
+/// The one image that `request` names, by whatever transport: what a container is made of.
+///
+/// # Errors
+/// As a pull or a load; `NotFound` if there is no image at the place.
+pub fn one(engine: &Engine, request: &PullRequest, quiet: bool) -> Result<PulledImage> {
+    match place(&request.name)? {
+        Location::Name(_) | Location::Registry(_) => image::pull(engine, request, &Pulling::new(quiet)),
+        place => {
+            let found = from_place(engine, &place, request, quiet)?;
+            found.into_iter().next().ok_or_else(|| Error::not_found(format!("no image in {place}")))
+        }
+    }
+}
+
 /// What comes with a transport other than a registry's: all images there, unless one is chosen.
 fn from_place(
-    cx: &Context,
+    engine: &Engine,
     location: &Location,
     request: &PullRequest,
-    all_tags: bool,
     quiet: bool,
-) -> Result<Vec<String>> {
-    if all_tags {
-        return Err(Error::invalid(format!("--all-tags is for registries, not for {location}")));
-    }
-    let engine = cx.engine()?;
+) -> Result<Vec<PulledImage>> {
+    let here = |image: ImageRecord, name: Option<Reference>| PulledImage {
+        image,
+        name,
+        digest: None,
+        changed: false,
+    };
     if let Location::Storage(name) = location {
-        return Ok(vec![image::find(engine, name)?.image.id]);
+        let found = image::find(engine, name)?;
+        return Ok(vec![here(found.image, found.name)]);
     }
     let load = LoadRequest {
         platform: request.platform.clone(),
         signature_policy: request.signature_policy.clone(),
     };
     let loaded = load_from(engine, location, &load, &Receiving::new(quiet))?;
-    Ok(loaded.into_iter().map(|loaded| loaded.image.id).collect())
+    let pulled = |loaded: Loaded| here(loaded.image, loaded.names.into_iter().next());
+    Ok(loaded.into_iter().map(pulled).collect())
 }
 
 #[cfg(test)]
