@@ -3,7 +3,8 @@
 use super::later::is_named;
 use crate::engine::config::Overrides;
 use crate::engine::{Error, Result};
-use clap::{Arg, ArgAction, Args, Command};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
@@ -123,7 +124,7 @@ pub struct Globals {
 }
 
 /// Podman's flags before the command that it takes behind the command's name as well (cmd/podman/root.go:
-/// `PersistentFlags`), but for --runtime, which is run's own in docker.
+/// `PersistentFlags`), but for --runtime and --storage-opt, which run has of its own.
 const ANYWHERE: &[&str] = &[
     "cgroup_manager",
     "conmon",
@@ -141,29 +142,47 @@ const ANYWHERE: &[&str] = &[
     "runroot",
     "runtime_flag",
     "storage_driver",
-    "storage_opt",
     "syslog",
     "tmpdir",
     "transient_store",
     "volumepath",
 ];
 
-/// `command`, whose flags podman takes anywhere are taken by those subcommands, too, that `words` name.
+/// `command`, whose flags podman takes anywhere are taken by those subcommands, too, that `words` name. (Not as clap's global
+/// arguments, which it copies to every subcommand there is: that takes longer than all the rest of a start.)
 pub fn anywhere(command: Command, words: &[OsString]) -> Command {
-    let flags: Vec<Arg> =
-        command.get_arguments().filter(|arg| ANYWHERE.contains(&arg.get_id().as_str())).cloned().collect();
-    let inner: Vec<Arg> = flags.iter().map(|arg| arg.clone().short(None).hide(true).global(true)).collect();
-    command
-        .mut_args(|arg| if ANYWHERE.contains(&arg.get_id().as_str()) { arg.global(true) } else { arg })
-        .mut_subcommands(|sub| if is_named(&sub, words) { with(sub, &inner, words) } else { sub })
+    let flags: Vec<Arg> = command
+        .get_arguments()
+        .filter(|arg| ANYWHERE.contains(&arg.get_id().as_str()))
+        .map(|arg| arg.clone().short(None).hide(true))
+        .collect();
+    command.mut_subcommands(|sub| if is_named(&sub, words) { with(sub, &flags, words) } else { sub })
 }
 
 fn with(command: Command, flags: &[Arg], words: &[OsString]) -> Command {
-    let own = |flag: &&Arg| command.get_arguments().any(|arg| arg.get_long() == flag.get_long());
-    let missing: Vec<Arg> = flags.iter().filter(|flag| !own(flag)).cloned().collect();
     command
-        .args(missing)
+        .args(flags)
         .mut_subcommands(|sub| if is_named(&sub, words) { with(sub, flags, words) } else { sub })
+}
+
+/// Those flags that stood behind the command, as they are written before it.
+pub fn behind(matches: &ArgMatches) -> Vec<OsString> {
+    let mut found = Vec::new();
+    let mut level = matches.subcommand();
+    while let Some((_, inner)) = level {
+        for id in ANYWHERE {
+            // Commands beside the one that is meant have none of them.
+            if inner.try_contains_id(id).is_ok() && inner.value_source(id) == Some(ValueSource::CommandLine) {
+                for value in inner.get_raw(id).into_iter().flatten() {
+                    let mut word = OsString::from(format!("--{}=", id.replace('_', "-")));
+                    word.push(value);
+                    found.push(word);
+                }
+            }
+        }
+        level = inner.subcommand();
+    }
+    found
 }
 
 impl Globals {

@@ -239,15 +239,22 @@ fn command_for(words: &[OsString]) -> clap::Command {
     switches::with_values_for(globals::anywhere(later::named(Cli::command(), words), words), words)
 }
 
+fn parse(mut words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let mut matches = command_for(&words).try_get_matches_from(&words)?;
+    let behind = globals::behind(&matches);
+    if !behind.is_empty() {
+        words.splice(1..1, behind);
+        matches = command_for(&words).try_get_matches_from(&words)?;
+    }
+    Cli::from_arg_matches(&matches)
+}
+
 /// Runs one command line and returns its exit code.
 pub fn main() -> ExitCode {
     if completion::answer() {
         return ExitCode::SUCCESS;
     }
-    let words: Vec<_> = std::env::args_os().collect();
-    let parsed =
-        command_for(&words).try_get_matches_from(words).and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
+    let cli = match parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => return failure::clap_error(&with_plain_help(error)),
     };
@@ -301,11 +308,11 @@ mod tests {
         command_for(&words).debug_assert();
         let parsed = |line: &str| {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            Cli::from_arg_matches(&command_for(&words).get_matches_from(words)).unwrap().globals
+            parse(words).unwrap().globals
         };
         assert_eq!(parsed("coracle container ps --log-level debug -l").log_level.as_deref(), Some("debug"));
         assert_eq!(parsed("coracle -l error ps --root /x").level(), Some("error"));
-        assert_eq!(parsed("coracle --root /x ps --root /y").root, Some("/y".into()));
+        assert_eq!(parsed("coracle ps --root /x --root /y").root, Some("/y".into()));
         assert!(parsed("coracle run -d --syslog busybox --root").syslog);
     }
 }
