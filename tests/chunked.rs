@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Entry, Flaky, Image, Layer, Registry, RegistryOptions, Sandbox, Spoil, digest, require,
+    Entry, Flaky, Image, Layer, Registry, RegistryOptions, Sandbox, Spoil, digest, noise, require,
 };
 
 /// A registry of the test's own.
@@ -63,16 +63,6 @@ fn what_is_pushed_in_chunks_is_pulled_by_all() {
 
 const POSITION: &str = "io.github.containers.zstd-chunked.manifest-position";
 const TAR_SPLIT: &str = "io.github.containers.zstd-chunked.tarsplit-position";
-
-/// What does not shrink.
-fn noise(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u8
-    };
-    (0..count).map(|_| next()).collect()
-}
 
 /// A sandbox that pulls in parts, and a registry with two images that have much in common, in chunks.
 fn two_images(sandbox: &Sandbox, options: &str) -> Registry {

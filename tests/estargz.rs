@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Entry, Flaky, Image, Layer, Registry, RegistryOptions, Sandbox, Tarball, digest, gzip, require,
+    Entry, Flaky, Image, Layer, Registry, RegistryOptions, Sandbox, Tarball, digest, gzip, noise, require,
 };
 
 const TOC_DIGEST: &str = "containerd.io/snapshot/stargz/toc.digest";
@@ -74,15 +74,6 @@ fn push(registry: &Registry, name: &str, (layer, toc): (Layer, String)) {
     manifest["layers"][0]["annotations"] = json!({TOC_DIGEST: toc});
     let media_type = manifest["mediaType"].as_str().unwrap().to_owned();
     registry.push_manifest(name, "latest", &media_type, manifest.to_string().as_bytes());
-}
-
-fn noise(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u8
-    };
-    (0..count).map(|_| next()).collect()
 }
 
 fn first() -> Vec<Entry> {

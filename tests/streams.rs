@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Sandbox, eventually, require};
+use crate::support::{Sandbox, eventually, noise, require};
 
 const IMAGE: &str = "lab/busybox";
 const SOON: Duration = Duration::from_secs(30);
@@ -20,11 +20,6 @@ fn user() -> Result<Sandbox, crate::support::Missing> {
     let sandbox = Sandbox::user()?;
     sandbox.pull(IMAGE);
     Ok(sandbox)
-}
-
-/// Bytes of every value, in an order that no compression and no line discipline would keep by chance.
-fn noise(length: usize) -> Vec<u8> {
-    (0..length as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
 fn state(sandbox: &Sandbox, name: &str) -> String {
@@ -57,7 +52,7 @@ fn exit_codes_of_run_and_exec() {
 #[test]
 fn ten_megabytes_through_run_and_exec() {
     for sandbox in require!(both()) {
-        let input = noise(10_000_000);
+        let input = noise(1, 10_000_000);
         let through = |words: &[&str]| {
             let outcome = sandbox.coracle(words.iter().copied()).stdin(input.clone()).ok().stderr_is_empty();
             assert!(outcome.bytes == input, "{} bytes came back", outcome.bytes.len());
@@ -87,7 +82,7 @@ fn streams_stay_apart_and_a_early_end_of_stdin_is_seen() {
         }
         // A command that does not read its stdin.
         for words in [&["run", "--rm", "-i", IMAGE, "true"][..], &["exec", "-i", "c", "true"]] {
-            sandbox.coracle(words.iter().copied()).stdin(noise(1_000_000)).ok();
+            sandbox.coracle(words.iter().copied()).stdin(noise(1, 1_000_000)).ok();
             sandbox.coracle(words.iter().copied()).stdin_open().ok();
         }
     }

@@ -95,6 +95,16 @@ impl Context {
     }
 }
 
+/// What tells a program that this user namespace is the one it needs, and who made it: podman, buildah, and we ourselves.
+pub fn namespace_variables(engine: &Engine) -> [(&'static str, String); 3] {
+    let env = &engine.config.env;
+    [
+        ("_CONTAINERS_USERNS_CONFIGURED", "done".to_owned()),
+        ("_CONTAINERS_ROOTLESS_UID", env.uid.to_string()),
+        ("_CONTAINERS_ROOTLESS_GID", env.gid.to_string()),
+    ]
+}
+
 /// Gathers the caller's identity and environment. Inside our own user namespace (`coracle unshare`, an exit command) the
 /// identity outside comes from the variables podman uses for it.
 pub fn environment() -> Result<Environment> {

@@ -27,12 +27,8 @@ impl Flaky {
     pub fn spoiling_downloads(server: SocketAddr, spoil: Spoil, bytes: usize, times: usize) -> Flaky {
         Flaky::start(server, move |client, server, count| {
             let (forth, back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            thread::spawn(move || pass(client, forth, usize::MAX));
-            if count.load(Ordering::SeqCst) >= times {
-                pass(server, back, usize::MAX);
-            } else {
-                spoilt(server, back, spoil, bytes, count);
-            }
+            thread::spawn(move || pass(client, forth));
+            spoilt(server, back, spoil, bytes, || claim(count, times));
         })
     }
 
@@ -40,11 +36,8 @@ impl Flaky {
     pub fn cutting_uploads(server: SocketAddr, bytes: usize, times: usize) -> Flaky {
         Flaky::start(server, move |client, server, count| {
             let (back, forth) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            thread::spawn(move || pass(back, forth, usize::MAX));
-            let limit = if count.load(Ordering::SeqCst) < times { bytes } else { usize::MAX };
-            if pass(client, server, limit) {
-                count.fetch_add(1, Ordering::SeqCst);
-            }
+            thread::spawn(move || pass(back, forth));
+            pass_until(client, server, |passed| passed >= bytes && claim(count, times));
         })
     }
 
@@ -81,7 +74,7 @@ impl Flaky {
         Flaky::start(server, move |client, mut server, _| {
             let (mut from, back) = (client.try_clone().unwrap(), client);
             let answers = server.try_clone().unwrap();
-            thread::spawn(move || pass(answers, back, usize::MAX));
+            thread::spawn(move || pass(answers, back));
             let mut buffer = vec![0; 1 << 16];
             loop {
                 let count = from.read(&mut buffer).unwrap_or(0);
@@ -136,21 +129,32 @@ impl Flaky {
     }
 }
 
-/// Copies until the end, or until `limit` bytes: then both connections are closed, and it is `true`.
-fn pass(mut from: TcpStream, mut to: TcpStream, limit: usize) -> bool {
+/// Whether there is one more of `times` to be had; several connections may ask at once.
+fn claim(count: &AtomicUsize, times: usize) -> bool {
+    let more = |count| (count < times).then_some(count + 1);
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+}
+
+/// Copies until the end.
+fn pass(from: TcpStream, to: TcpStream) {
+    pass_until(from, to, |_| false);
+}
+
+/// Copies until the end, or until `cut` says so of the bytes that have passed: then both connections are closed.
+fn pass_until(mut from: TcpStream, mut to: TcpStream, cut: impl Fn(usize) -> bool) {
     let mut buffer = vec![0; 1 << 16];
     let mut passed = 0;
     loop {
         let count = from.read(&mut buffer).unwrap_or(0);
         if count == 0 || to.write_all(&buffer[..count]).is_err() {
             let _ = to.shutdown(Shutdown::Write);
-            return false;
+            return;
         }
         passed += count;
-        if passed >= limit {
+        if cut(passed) {
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
-            return true;
+            return;
         }
     }
 }
@@ -179,17 +183,16 @@ pub enum Spoil {
     Reorder,
 }
 
-/// Copies, and spoils once what comes after `limit` bytes; then it counts.
-fn spoilt(mut from: TcpStream, mut to: TcpStream, spoil: Spoil, limit: usize, times: &AtomicUsize) {
+/// Copies, and spoils once what comes after `limit` bytes, if it may.
+fn spoilt(mut from: TcpStream, mut to: TcpStream, spoil: Spoil, limit: usize, may: impl Fn() -> bool) {
     let mut buffer = vec![0; 1 << 16];
     let (mut passed, mut done) = (0, false);
     loop {
         let count = from.read(&mut buffer).unwrap_or(0);
         passed += count;
         // Long enough to be in the middle of a body.
-        if !done && passed >= limit && count >= 4096 {
+        if !done && passed >= limit && count >= 4096 && may() {
             done = true;
-            times.fetch_add(1, Ordering::SeqCst);
             match spoil {
                 Spoil::Cut => {
                     let _ = from.shutdown(Shutdown::Both);

@@ -13,6 +13,7 @@
 //! A test that should hold for both loops: `for sandbox in require!(Sandbox::both()) { … }`.
 
 mod command;
+pub mod damage;
 mod docker;
 mod flaky;
 mod gate;
@@ -42,7 +43,7 @@ pub use pty::Pty;
 pub use registry::{Options as RegistryOptions, Registry, registry};
 pub use sandbox::{Sandbox, Who};
 pub use signing::{GpgKey, SigstoreKey, Web, base64, openssl, sealed};
-pub use tarball::{Entry, Kind, Tarball, gzip};
+pub use tarball::{Entry, Kind, Tarball, gzip, noise};
 pub use tokens::{IDENTITY, Tokens};
 
 use std::path::{Path, PathBuf};

@@ -188,6 +188,16 @@ fn header(path: &[u8], flag: u8, entry: &Entry, link: &[u8], device: (u32, u32),
     block
 }
 
+/// Bytes that do not shrink, the same for the same seed.
+pub fn noise(seed: u64, count: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    (0..count).map(|_| next()).collect()
+}
+
 /// Compresses with gzip, the same on every machine.
 pub fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));

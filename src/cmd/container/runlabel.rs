@@ -1,5 +1,6 @@
 //! `coracle container runlabel`.
 
+use crate::cmd::context::namespace_variables;
 use crate::cmd::flags::image::AccessArgs;
 use crate::cmd::image::progress::Pulling;
 use crate::cmd::{Context, Exit};
@@ -160,10 +161,7 @@ fn execute(cx: &Context, words: &[String], quiet: bool) -> Result<Exit> {
     let mut command = Command::new(&env.program);
     command.args(cx.argv.get(1..here).unwrap_or_default()).args(words);
     if engine.rootless() {
-        command
-            .env("_CONTAINERS_USERNS_CONFIGURED", "done")
-            .env("_CONTAINERS_ROOTLESS_UID", env.uid.to_string())
-            .env("_CONTAINERS_ROOTLESS_GID", env.gid.to_string());
+        command.envs(namespace_variables(engine));
     }
     if quiet {
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());

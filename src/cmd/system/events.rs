@@ -96,7 +96,10 @@ impl Filters {
                 Error::invalid(format!("invalid filter {word:?}")).with_hint("filters are KEY=VALUE")
             })?;
             // podman's other word for it.
-            let key = key.to_ascii_lowercase().replace("status", "event");
+            let key = match key.to_ascii_lowercase() {
+                key if key == "status" => "event".to_owned(),
+                key => key,
+            };
             if !KEYS.contains(&key.as_str()) {
                 return Err(Error::invalid(format!("invalid filter {key:?}"))
                     .with_hint(format!("one of {}", KEYS.join(", "))));

@@ -1,5 +1,6 @@
 //! `coracle unshare`.
 
+use crate::cmd::context::namespace_variables;
 use crate::cmd::{Context, Exit};
 use crate::engine::{Error, ErrorKind, Result};
 use clap::Args;
@@ -9,7 +10,7 @@ use std::process::Command;
 /// Run a command in the rootless user namespace
 #[derive(Args, Clone, Debug)]
 pub struct UnshareArgs {
-    /// Join the rootless network namespace, too (not supported yet)
+    /// Join the rootless network namespace, too (refused, with the way to do it)
     #[arg(long)]
     rootless_netns: bool,
     /// The command and its arguments; without one $SHELL is started
@@ -19,22 +20,23 @@ pub struct UnshareArgs {
 
 /// Becomes the command.
 pub fn run(cx: &Context, args: UnshareArgs) -> Result<Exit> {
-    if args.rootless_netns {
-        return Err(Error::unsupported("--rootless-netns: rootless bridge networks are not supported yet"));
-    }
     let config = cx.config()?;
+    if args.rootless_netns {
+        let namespace = config.paths.run_state.join("network/rootless");
+        return Err(Error::unsupported("--rootless-netns is not supported").with_hint(format!(
+            "while a container is on a bridge: unshare nsenter --net={}",
+            namespace.display()
+        )));
+    }
     if !config.rootless() {
         return Err(Error::invalid("please use unshare with rootless"));
     }
     let shell = || vec![config.env.var("SHELL").unwrap_or("/bin/sh").to_owned()];
     let argv = if args.command.is_empty() { shell() } else { args.command };
     let engine = cx.engine()?;
-    // What podman and buildah look at to know that the namespace is there already.
     let error = Command::new(&argv[0])
         .args(&argv[1..])
-        .env("_CONTAINERS_USERNS_CONFIGURED", "done")
-        .env("_CONTAINERS_ROOTLESS_UID", engine.config.env.uid.to_string())
-        .env("_CONTAINERS_ROOTLESS_GID", engine.config.env.gid.to_string())
+        .envs(namespace_variables(engine))
         .env("CONTAINERS_GRAPHROOT", &engine.config.paths.graph_root)
         .env("CONTAINERS_RUNROOT", &engine.config.paths.run_root)
         .exec();

@@ -17,6 +17,7 @@ pub mod defaults;
 pub mod diff;
 pub mod exec;
 mod exec_process;
+pub mod exec_sessions;
 pub mod export;
 mod facts;
 pub mod filter;

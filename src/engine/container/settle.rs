@@ -106,8 +106,7 @@ pub(super) fn uninit(engine: &Engine, locked: &Locked, record: &mut Record) -> R
     undo_start(engine, &record.id, &record.state)?;
     let state = &mut record.state;
     state.status = idle_status(state);
-    (state.pid, state.pid_start, state.conmon_pid, state.conmon_start) = (0, 0, 0, 0);
-    state.boot_id.clear();
+    state.forget_processes();
     state.mountpoint.clear();
     state.network.endpoints.clear();
     state.network.ports.clear();

@@ -132,8 +132,7 @@ fn undone(engine: &Engine, locked: &Locked, record: &mut Record, started: Result
     undo_start(engine, locked.id(), &record.state)?;
     let state = &mut record.state;
     state.status = idle_status(state);
-    (state.pid, state.pid_start, state.conmon_pid, state.conmon_start) = (0, 0, 0, 0);
-    state.boot_id.clear();
+    state.forget_processes();
     state.error = error.to_string();
     state.exit_code = match error.kind() {
         ErrorKind::CommandNotFound => 127,

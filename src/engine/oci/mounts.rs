@@ -155,7 +155,7 @@ fn own_files(spec: &ContainerSpec, resolved: &Resolved) -> Vec<Mount> {
     ] {
         // Nothing is made in a directory of the user's.
         if target.starts_with("/run/")
-            && spec.mounts.iter().any(|m| m.target == "/run" && !m.kind.is_empty_at_first())
+            && spec.mounts.iter().any(|m| m.target == "/run" && !m.kind.is_of_its_own())
         {
             continue;
         }

@@ -54,8 +54,8 @@ pub enum MountKind {
 }
 
 impl MountKind {
-    /// Nobody else sees what is put there.
-    pub fn is_empty_at_first(self) -> bool {
+    /// It begins empty and ends with the container: nobody else has what is put there.
+    pub fn is_of_its_own(self) -> bool {
         matches!(self, Self::Tmpfs | Self::Ramfs | Self::Devpts)
     }
 }

@@ -158,6 +158,14 @@ pub struct ContainerState {
     pub network: NetworkState,
 }
 
+impl ContainerState {
+    /// It has no processes: what named them is emptied.
+    pub fn forget_processes(&mut self) {
+        (self.pid, self.pid_start, self.conmon_pid, self.conmon_start) = (0, 0, 0, 0);
+        self.boot_id.clear();
+    }
+}
+
 /// A container as it is now.
 #[derive(Debug)]
 pub struct Record {

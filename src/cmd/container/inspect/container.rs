@@ -8,7 +8,7 @@ use super::network::{NetworkSettings, network};
 use super::{Texts, base_name, text};
 use crate::cmd::format::template::GoTime;
 use crate::engine::conmon::{RunDir, Runtime};
-use crate::engine::container::exec::sessions;
+use crate::engine::container::exec_sessions::sessions;
 use crate::engine::container::grants;
 use crate::engine::container::health::{HealthResult, health_log};
 use crate::engine::spec::{self, ContainerSpec, Link, NamespaceMode};

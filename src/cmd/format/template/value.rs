@@ -201,9 +201,10 @@ impl Struct {
     /// A field by name. Go's field names and the JSON ones differ in case now and then (`.ID` and `Id`, `.Host` and
     /// `host`): either is found.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        let name = GO_NAMES.iter().find(|(go, _)| *go == name).map_or(name, |(_, json)| json);
-        let exact = self.fields.iter().find(|f| f.name == name);
-        exact.or_else(|| self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name))).map(|f| &f.value)
+        let exact = |name: &str| self.fields.iter().find(|f| f.name == name);
+        let of_go = || exact(GO_NAMES.iter().find(|(go, _)| *go == name)?.1);
+        let found = exact(name).or_else(of_go);
+        found.or_else(|| self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name))).map(|f| &f.value)
     }
 }
 
