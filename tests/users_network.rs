@@ -127,3 +127,18 @@ fn killed_pastas_of_a_users_bridges_are_started_again_by_the_next_container() {
     let left: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["rootless-users"]);
 }
+
+#[test]
+fn the_namespace_of_a_users_bridges_can_be_looked_into() {
+    let (_lan, sandbox) = require!(user_on_a_host());
+    let unshare = || sandbox.coracle(["unshare", "--rootless-netns", "cat", "/proc/net/dev"]);
+    unshare().fails(1).stderr_has("no rootless network namespace").stderr_has("--network NAME");
+    sandbox.coracle(["network", "create", "--interface-name", "seen", "app"]).ok();
+    sandbox.coracle(["run", "-d", "--name", "c", "--network", "app", "lab/busybox", "sleep", "100"]).ok();
+    unshare().ok().stdout_has("seen:").stdout_has("tap0:");
+    sandbox.coracle(["unshare", "cat", "/proc/net/dev"]).ok().stdout_lacks("seen:");
+    sandbox.coracle(["unshare", "--rootless-netns", "sh", "-c", "exit 7"]).fails(7);
+    sandbox.coracle(["unshare", "--rootless-netns", "no-such-command"]).fails(127);
+    sandbox.coracle(["rm", "-f", "-t", "0", "c"]).ok();
+    sandbox.coracle(["network", "rm", "app"]).ok();
+}
