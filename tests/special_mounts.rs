@@ -84,6 +84,12 @@ fn files_that_match_a_pattern_are_mounted() {
         run(&sandbox, &[&at_home], &format!("cat {dir}/other")).ok().stdout_is("other");
         let none = format!("type=glob,src={dir}/*.none,dst=/libs");
         run(&sandbox, &[&none], "true").fails(125).stderr_has("no file paths matching glob");
+        // What is asked for by name may be there already, before the pattern or behind it.
+        let one = format!("type=bind,src={dir}/other,dst=/libs/a.so");
+        for mounts in [[&into, &one], [&one, &into]] {
+            let twice = run(&sandbox, &mounts.map(String::as_str), "true").fails(125);
+            twice.stderr_has("/libs/a.so is mounted twice");
+        }
     }
 }
 

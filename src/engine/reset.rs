@@ -62,7 +62,7 @@ fn note<T>(report: &mut Report, count: &mut usize, removed: Result<T>) {
     }
 }
 
-/// Repeated as long as somebody makes new ones, within reason.
+/// What nobody finished is gone first; then all there are.
 fn containers(engine: &Engine, report: &mut Report) -> Result<()> {
     container::remove::repair(engine)?;
     let options = RemoveOptions { force: true, volumes: true, depend: true, timeout: None };

@@ -71,6 +71,10 @@ pub fn checkpoint(engine: &Engine, id: &str, options: &CheckpointOptions) -> Res
     let runtime = runtime_of(engine, &record.state)?;
     able(engine, &runtime)?;
     let all = directory(&record);
+    if options.with_previous && !all.join(PRE).is_dir() {
+        return Err(Error::not_found(format!("container {} has no pre-checkpoint", record.name()))
+            .with_hint("make one with --pre-checkpoint"));
+    }
     let name = if options.pre { PRE } else { name(&options.name)? };
     let unfinished = all.join(format!(".{name}"));
     remove(&unfinished)?;
@@ -89,10 +93,6 @@ pub fn checkpoint(engine: &Engine, id: &str, options: &CheckpointOptions) -> Res
         args.extend(wanted.then(|| flag.to_owned()));
     }
     if options.with_previous {
-        if !all.join(PRE).is_dir() {
-            return Err(Error::not_found(format!("container {} has no pre-checkpoint", record.name()))
-                .with_hint("make one with --pre-checkpoint"));
-        }
         args.extend(["--parent-path".to_owned(), format!("../{PRE}")]);
     }
     let goes_on = options.leave_running || options.pre;

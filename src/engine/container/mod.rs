@@ -84,5 +84,5 @@ pub use start::{StartOptions, anticipate, init, start};
 pub use stop::{StopOptions, kill, stop};
 pub use update::update;
 pub use volume_files::{export_volume, import_volume};
-pub use volumes::{VolumeUser, prune_volumes, remove_volume, volume_users};
+pub use volumes::{prune_volumes, remove_volume, volume_users};
 pub use wait::{Condition, wait};

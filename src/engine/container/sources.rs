@@ -22,18 +22,20 @@ use std::path::{Component, Path, PathBuf};
 /// Sources that are not there are told now, before anything is made.
 pub(super) fn settle(engine: &Engine, spec: &mut ContainerSpec) -> Result<()> {
     let mut settled: Vec<MountSpec> = Vec::new();
+    // Only now it shows where the files of a pattern go.
+    let mut add = |mount: MountSpec| match settled.iter().any(|other| other.target == mount.target) {
+        true => {
+            Err(Error::invalid(format!("{} is mounted twice: duplicate mount destination", mount.target)))
+        }
+        false => {
+            settled.push(mount);
+            Ok(())
+        }
+    };
     for mut mount in std::mem::take(&mut spec.mounts) {
         match mount.kind {
             MountKind::Glob => {
-                for bind in binds(&mount)? {
-                    if settled.iter().any(|m| m.target == bind.target) {
-                        return Err(Error::invalid(format!(
-                            "{} is mounted twice: duplicate mount destination",
-                            bind.target
-                        )));
-                    }
-                    settled.push(bind);
-                }
+                binds(&mount)?.into_iter().try_for_each(&mut add)?;
                 continue;
             }
             MountKind::Bind => drop(bind_source(engine, &mount)?),
@@ -43,7 +45,7 @@ pub(super) fn settle(engine: &Engine, spec: &mut ContainerSpec) -> Result<()> {
             MountKind::Artifact => drop(artifact::blobs(engine, &mount.source, &which(&mount))?),
             _ => {}
         }
-        settled.push(mount);
+        add(mount)?;
     }
     spec.mounts = settled;
     Ok(())

@@ -7,43 +7,19 @@ use super::remove::RemoveOptions;
 use crate::engine::host::lock::DirLock;
 use crate::engine::host::{random, rooted};
 use crate::engine::spec::{ContainerSpec, MountKind, MountSpec, VolumeOptions};
-use crate::engine::state::is_id;
+use crate::engine::state::{MountUser, is_id};
 use crate::engine::volume::{LOCAL, NewVolume, Retired, Volume, Volumes};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A container that has a volume, running or not.
-#[derive(Clone, Debug)]
-pub struct VolumeUser {
-    /// Its ID.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-}
-
 /// The containers that have each volume, by its name. Volumes that none has are not there.
 ///
 /// # Errors
 /// Our records cannot be read.
-pub fn volume_users(engine: &Engine) -> Result<BTreeMap<String, Vec<VolumeUser>>> {
-    let mut found: BTreeMap<String, Vec<VolumeUser>> = BTreeMap::new();
-    for record in engine.state.list()? {
-        let spec = match record.spec() {
-            // Removed while we looked.
-            Err(e) if e.kind() == ErrorKind::NotFound => continue,
-            spec => spec?,
-        };
-        for mount in spec.mounts.iter().filter(|m| m.kind == MountKind::Volume) {
-            let user = VolumeUser { id: record.id.clone(), name: record.name().to_owned() };
-            let users = found.entry(mount.source.clone()).or_default();
-            if users.last().is_none_or(|last| last.id != user.id) {
-                users.push(user);
-            }
-        }
-    }
-    Ok(found)
+pub fn volume_users(engine: &Engine) -> Result<BTreeMap<String, Vec<MountUser>>> {
+    engine.state.mount_users(|mount| (mount.kind == MountKind::Volume).then_some(mount.source.as_str()))
 }
 
 /// Removes the volume that a name, or the beginning of one, means; returns its name. With `stop_within` the containers that

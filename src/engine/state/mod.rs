@@ -21,11 +21,13 @@ mod names;
 mod observe;
 mod record;
 mod resolve;
+mod users;
 
 pub use lock::Locked;
 pub use names::valid_name;
 pub use observe::{EXIT_UNKNOWN, World};
 pub use record::{ContainerState, Head, Record, Status};
+pub use users::MountUser;
 
 use crate::engine::host::atomic::Durability;
 use crate::engine::spec::ContainerSpec;
