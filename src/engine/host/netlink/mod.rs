@@ -360,7 +360,10 @@ pub fn introduce(interface: u32, source: Ipv6Addr) -> Result<()> {
             length,
         )
     };
-    if sent < 0 { Err(failed(std::io::Error::last_os_error())) } else { Ok(()) }
+    let outcome = if sent < 0 { Err(failed(std::io::Error::last_os_error())) } else { Ok(()) };
+    // The kernel lets a packet socket go after a grace period of RCU (`packet_release`), which is 5 to 15 ms.
+    let _ = std::thread::Builder::new().spawn(move || drop(socket));
+    outcome
 }
 
 #[cfg(test)]
