@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("digest", &["error"]),
     ("moment", &["error"]),
+    ("filter", &["error", "moment"]),
     ("spec", &["error", "digest"]),
     ("config", &["error", "digest", "spec", "host"]),
     ("host", &["error", "digest", "spec"]),
@@ -19,8 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["error", "digest", "spec", "config", "host"]),
     ("events", &["error", "config", "host"]),
     ("secret", &["error", "config", "host", "events"]),
-    ("volume", &["error", "moment", "spec", "config", "host", "events"]),
-    ("network", &["error", "moment", "digest", "spec", "config", "host", "events"]),
+    ("volume", &["error", "moment", "filter", "spec", "config", "host", "events"]),
+    ("network", &["error", "moment", "filter", "digest", "spec", "config", "host", "events"]),
     ("conmon", &["error", "digest", "spec", "config", "host"]),
     ("trust", &["error", "digest", "config", "host", "registry"]),
     ("transport", &["error", "digest", "spec", "config", "host", "store", "registry", "trust"]),
@@ -47,8 +48,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "container",
         &[
-            "error", "moment", "digest", "spec", "config", "host", "store", "registry", "state", "oci",
-            "conmon", "network", "secret", "volume", "image", "artifact", "events", "Engine",
+            "error", "moment", "filter", "digest", "spec", "config", "host", "store", "registry", "state",
+            "oci", "conmon", "network", "secret", "volume", "image", "artifact", "events", "Engine",
         ],
     ),
     ("check", &["error", "config", "store", "state", "network", "volume", "container", "image", "Engine"]),
@@ -72,7 +73,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Parts that do no input or output: they get values and return values.
-const PURE: &[&str] = &["src/engine/moment.rs", "src/engine/spec", "src/engine/oci", "src/cmd/format"];
+const PURE: &[&str] =
+    &["src/engine/moment.rs", "src/engine/filter.rs", "src/engine/spec", "src/engine/oci", "src/cmd/format"];
 
 fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

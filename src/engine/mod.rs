@@ -14,6 +14,7 @@ pub mod container;
 pub mod digest;
 pub mod error;
 pub mod events;
+pub mod filter;
 pub mod host;
 pub mod image;
 pub mod moment;

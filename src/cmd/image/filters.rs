@@ -1,12 +1,12 @@
-//! `--filter` on images: docker's keys and podman's. Values of one key are alternatives (labels all have to match),
-//! different keys all have to hold.
+//! `--filter` on images: docker's keys and podman's.
 
+use crate::engine::filter::{self, Given, has, truth};
 use crate::engine::image::{self, ImageConfig};
 use crate::engine::spec::glob;
 use crate::engine::store::ImageRecord;
-use crate::engine::{Engine, Error, Result, moment};
+use crate::engine::{Engine, Result};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 const KEYS: [&str; 15] = [
     "after",
@@ -28,7 +28,7 @@ const KEYS: [&str; 15] = [
 
 /// Filters as given, keys and values checked.
 #[derive(Clone, Debug, Default)]
-pub struct Filters(BTreeMap<String, Vec<String>>);
+pub struct Filters(Given);
 
 /// What filters need to know besides the records.
 pub struct Facts {
@@ -43,43 +43,28 @@ pub struct Facts {
 impl Filters {
     /// Checks `KEY=VALUE` words; `reference` is the image named on the command line.
     pub fn parse(words: &[String], reference: Option<&str>) -> Result<Filters> {
-        let mut filters = Filters::default();
-        for word in words {
-            let invalid =
-                |hint: &str| Error::invalid(format!("invalid filter {word:?}")).with_hint(hint.to_owned());
-            let Some((key, value)) = word.split_once('=') else {
-                return Err(invalid("filters are KEY=VALUE"));
-            };
-            if !KEYS.contains(&key) {
-                return Err(invalid(&format!("keys are {}", KEYS.join(", "))));
-            }
-            let boolean = matches!(key, "dangling" | "intermediate" | "manifest" | "readonly");
-            if boolean && truth(value).is_none() {
-                return Err(invalid("the value is true or false"));
-            }
-            if key == "until" {
-                moment::until(value)?;
-            }
-            filters.0.entry(key.to_owned()).or_default().push(value.to_owned());
-        }
+        let mut given = Given::parse(words, &KEYS, |key, value| match key {
+            "dangling" | "intermediate" | "manifest" | "readonly" => filter::is_truth(value),
+            _ => None,
+        })?;
         if let Some(reference) = reference {
-            filters.0.entry("reference".to_owned()).or_default().push(reference.to_owned());
+            given.push("reference", reference);
         }
-        Ok(filters)
+        Ok(Self(given))
     }
 
     /// Whether images that others are built on are asked for or asked about.
     pub fn need_parents(&self) -> bool {
-        self.0.contains_key("dangling") || self.0.contains_key("intermediate")
+        self.0.has("dangling") || self.0.has("intermediate")
     }
 
     /// Whether the user chose by name or by kind, so that nothing else is to be hidden.
     pub fn chooses_untagged(&self) -> bool {
-        self.need_parents() || self.0.contains_key("id")
+        self.need_parents() || self.0.has("id")
     }
 
     fn values(&self, key: &str) -> &[String] {
-        self.0.get(key).map_or(&[], Vec::as_slice)
+        self.0.values(key)
     }
 
     /// Looks up what the filters speak of.
@@ -88,8 +73,7 @@ impl Filters {
             let names = keys.iter().flat_map(|key| self.values(key));
             names.map(|name| image::find(engine, name).map(|found| found.image.created)).collect()
         };
-        let until = self.values("until").iter().map(|v| moment::until(v)).collect::<Result<Vec<_>>>()?;
-        let used = match self.0.contains_key("containers") {
+        let used = match self.0.has("containers") {
             true => engine.store.containers()?.into_iter().map(|c| c.image).collect(),
             false => HashSet::new(),
         };
@@ -97,14 +81,14 @@ impl Filters {
             parents,
             before: created(&["before"])?.into_iter().min(),
             since: created(&["since", "after"])?.into_iter().max(),
-            until: until.into_iter().min(),
+            until: self.0.until()?,
             used,
         })
     }
 
     /// Whether an image passes.
     pub fn matches(&self, engine: &Engine, image: &ImageRecord, facts: &Facts) -> Result<bool> {
-        for (key, values) in &self.0 {
+        for (key, values) in self.0.iter() {
             if !matches_key(key, values, engine, image, facts)? {
                 return Ok(false);
             }
@@ -140,26 +124,11 @@ fn matches_key(
         "label" | "label!" => {
             let labels =
                 image::config_of(engine, image).unwrap_or_else(|_| ImageConfig::default()).config.labels;
-            values.iter().all(|v| has_label(&labels, v) == (key == "label"))
+            values.iter().all(|v| has(&labels, v) == (key == "label"))
         }
         // external: images that podman knows and we do not; there are none.
         _ => true,
     })
-}
-
-fn truth(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "t" | "1" => Some(true),
-        "false" | "f" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-fn has_label(labels: &BTreeMap<String, String>, filter: &str) -> bool {
-    match filter.split_once('=') {
-        Some((key, value)) => labels.get(key).is_some_and(|v| v == value),
-        None => labels.contains_key(filter),
-    }
 }
 
 /// A pattern against the whole name, the name without tag, and each of these without leading components.

@@ -5,8 +5,9 @@ use crate::cmd::format::human;
 use crate::cmd::format::listing::{Json, Listing, column};
 use crate::cmd::format::template::Value;
 use crate::cmd::{Context, Exit};
+use crate::engine::Result;
+use crate::engine::filter::Given;
 use crate::engine::secret::{Secret, Secrets};
-use crate::engine::{Error, Result};
 use clap::Args;
 use jiff::Timestamp;
 
@@ -24,15 +25,13 @@ pub struct LsArgs {
 pub fn run(cx: &Context, args: LsArgs) -> Result<Exit> {
     let plan =
         args.listing.plan(r"{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.CreatedAt}}\t{{.UpdatedAt}}", "{{.ID}}")?;
-    let filters: Vec<(&str, &str)> = args.filter.iter().map(|word| filter(word)).collect::<Result<_>>()?;
+    let filters = Given::parse(&args.filter, &["id", "name"], |_, _| None)?;
     let wanted = |secret: &Secret| {
-        ["name", "id"].iter().all(|key| {
-            let mut values = filters.iter().filter(|(k, _)| k == key).peekable();
-            let text = if *key == "id" { &secret.id } else { &secret.name };
-            values.peek().is_none()
-                || values.any(
-                    |(_, value)| if *key == "id" { text.starts_with(value) } else { text.contains(value) },
-                )
+        filters.iter().all(|(key, values)| {
+            values.iter().any(|value| match key {
+                "id" => secret.id.starts_with(value),
+                _ => secret.name.contains(value),
+            })
         })
     };
     let now = Timestamp::now();
@@ -40,14 +39,6 @@ pub fn run(cx: &Context, args: LsArgs) -> Result<Exit> {
     let rows: Vec<Row> = secrets.map(|secret| Row { secret, now }).collect();
     cx.print(LISTING.render(&plan, &rows)?)?;
     Ok(Exit::OK)
-}
-
-fn filter(word: &str) -> Result<(&str, &str)> {
-    match word.split_once('=') {
-        Some((key @ ("name" | "id"), value)) => Ok((key, value)),
-        Some((key, _)) => Err(Error::invalid(format!("invalid filter {key:?}")).with_hint("one of name, id")),
-        None => Err(Error::invalid(format!("invalid filter {word:?}")).with_hint("filters are KEY=VALUE")),
-    }
 }
 
 struct Row {

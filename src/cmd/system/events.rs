@@ -4,11 +4,11 @@ use crate::cmd::format::listing::{Json, Listing, Plan, column};
 use crate::cmd::format::template::{Field, Struct, Value};
 use crate::cmd::{Context, Exit};
 use crate::engine::events::{Event, Events, Kind};
-use crate::engine::{Error, Result, moment};
+use crate::engine::filter::{self, Given};
+use crate::engine::{Result, moment};
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -83,30 +83,20 @@ pub fn run(cx: &Context, args: EventsArgs) -> Result<Exit> {
     }
 }
 
-struct Filters(BTreeMap<String, Vec<String>>);
+struct Filters(Given);
 
 const KEYS: [&str; 9] =
     ["container", "event", "image", "label", "name", "network", "secret", "type", "volume"];
 
 impl Filters {
     fn parse(words: &[String]) -> Result<Self> {
-        let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for word in words {
-            let (key, value) = word.split_once('=').ok_or_else(|| {
-                Error::invalid(format!("invalid filter {word:?}")).with_hint("filters are KEY=VALUE")
-            })?;
-            // podman's other word for it.
-            let key = match key.to_ascii_lowercase() {
-                key if key == "status" => "event".to_owned(),
-                key => key,
-            };
-            if !KEYS.contains(&key.as_str()) {
-                return Err(Error::invalid(format!("invalid filter {key:?}"))
-                    .with_hint(format!("one of {}", KEYS.join(", "))));
-            }
-            given.entry(key).or_default().push(value.to_owned());
-        }
-        Ok(Self(given))
+        // podman's other word for it.
+        let same = |word: &String| match word.split_once('=') {
+            Some((key, value)) if key.eq_ignore_ascii_case("status") => format!("event={value}"),
+            _ => word.clone(),
+        };
+        let words: Vec<String> = words.iter().map(same).collect();
+        Given::parse(&words, &KEYS, |_, _| None).map(Self)
     }
 
     fn matches(&self, event: &Event) -> bool {
@@ -116,7 +106,7 @@ impl Filters {
         };
         let attribute = |key: &str, value: &str| event.attributes.get(key).is_some_and(|v| v == value);
         self.0.iter().all(|(key, values)| {
-            let one = |value: &String| match key.as_str() {
+            let one = |value: &String| match key {
                 "container" => is(Kind::Container, value) || attribute("container", value),
                 "event" => action(&event.action) == action(value),
                 "image" => {
@@ -124,10 +114,7 @@ impl Filters {
                         || attribute("image", value)
                         || attribute("image", &format!("{value}:latest"))
                 }
-                "label" => match value.split_once('=') {
-                    Some((key, value)) => attribute(key, value),
-                    None => event.attributes.contains_key(value),
-                },
+                "label" => filter::has(&event.attributes, value),
                 "name" => name == value,
                 "network" => is(Kind::Network, value),
                 "secret" => is(Kind::Secret, value),
@@ -135,7 +122,7 @@ impl Filters {
                 "volume" => is(Kind::Volume, value),
                 _ => false,
             };
-            match key.as_str() {
+            match key {
                 "label" => values.iter().all(one),
                 _ => values.iter().any(one),
             }

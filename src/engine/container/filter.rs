@@ -1,17 +1,16 @@
-//! `--filter` on containers: docker's keys and podman's. Values of one key are alternatives (labels all have to
-//! match), different keys all have to hold.
+//! `--filter` on containers: docker's keys and podman's.
 
+use crate::engine::filter::{self, Given, has};
 use crate::engine::network::Networks;
 use crate::engine::spec::{NamespaceMode, PortMapping, RestartPolicy};
 use crate::engine::state::{ContainerState, Record, Status};
-use crate::engine::{Engine, Error, Result, moment};
+use crate::engine::{Engine, Result};
 use jiff::Timestamp;
 use regex::Regex;
-use std::collections::BTreeMap;
 
 /// `KEY=VALUE` filters as given, keys and values checked.
 #[derive(Clone, Debug, Default)]
-pub struct Filters(BTreeMap<String, Vec<String>>);
+pub struct Filters(Given);
 
 /// The keys that exist; `pod` matches nothing a container can be yet.
 const KEYS: [&str; 21] = [
@@ -40,34 +39,17 @@ const KEYS: [&str; 21] = [
 
 impl Filters {
     /// Checks `KEY=VALUE` words.
+    ///
+    /// # Errors
+    /// As [`Given::parse`].
     pub fn parse(words: &[String]) -> Result<Self> {
-        let mut filters = Self::default();
-        for word in words {
-            let invalid = || Error::invalid(format!("invalid filter {word:?}"));
-            let (key, value) = match word.split_once('=') {
-                // `label!=x` splits after the mark.
-                Some(("label!", value)) => ("label!", value),
-                Some((key, value)) => (key.trim(), value),
-                None => return Err(invalid().with_hint("filters are KEY=VALUE")),
-            };
-            if !KEYS.contains(&key) {
-                return Err(Error::invalid(format!("invalid filter {key:?}"))
-                    .with_hint(format!("one of {}", KEYS.join(", "))));
-            }
-            match key {
-                "status" if !STATUSES.contains(&value) => {
-                    return Err(invalid().with_hint(format!("a status is one of {}", STATUSES.join(", "))));
-                }
-                "restart-policy" if !POLICIES.contains(&value) => {
-                    return Err(invalid().with_hint(format!("a policy is one of {}", POLICIES.join(", "))));
-                }
-                "exited" => drop(value.parse::<i32>().map_err(|e| invalid().with_source(e))?),
-                "until" => drop(moment::until(value)?),
-                _ => {}
-            }
-            filters.0.entry(key.to_owned()).or_default().push(value.to_owned());
-        }
-        Ok(filters)
+        let given = Given::parse(words, &KEYS, |key, value| match key {
+            "status" => filter::one_of(value, &STATUSES),
+            "restart-policy" => filter::one_of(value, &POLICIES),
+            "exited" => value.parse::<i32>().is_err().then(|| "an exit code is a number".to_owned()),
+            _ => None,
+        })?;
+        Ok(Self(given))
     }
 
     /// Whether everything passes.
@@ -77,7 +59,7 @@ impl Filters {
 
     /// The values of one key.
     pub fn values(&self, key: &str) -> &[String] {
-        self.0.get(key).map_or(&[], Vec::as_slice)
+        self.0.values(key)
     }
 
     /// Looks up what the filters speak of: containers, images, times, patterns.
@@ -95,21 +77,12 @@ impl Filters {
             }
             Ok(found)
         };
-        let names = self.values("name").iter().map(|v| {
-            Regex::new(v).map_err(|e| Error::invalid(format!("invalid filter \"name={v}\"")).with_source(e))
-        });
         // The beginning of an ID; a pattern if it cannot be one (podman pkg/util, `FilterID`).
         let ids = self.values("id").iter().map(|v| {
             let is_start = v.bytes().all(|byte| byte.is_ascii_hexdigit());
             let pattern = if is_start { format!("^{}", v.to_ascii_lowercase()) } else { v.clone() };
-            Regex::new(&pattern)
-                .map_err(|e| Error::invalid(format!("invalid filter \"id={v}\"")).with_source(e))
+            filter::pattern("id", v, &pattern)
         });
-        let mut oldest = None;
-        for value in self.values("until") {
-            let at = moment::until(value)?;
-            oldest = Some(oldest.map_or(at, |o: Timestamp| o.min(at)));
-        }
         let mut ancestors = Vec::new();
         for value in self.values("ancestor") {
             let id = engine.store.lookup_image(value).map(|image| image.id).ok();
@@ -119,8 +92,8 @@ impl Filters {
             filters: self,
             before: moment("before")?,
             since: moment("since")?,
-            until: oldest,
-            names: names.collect::<Result<_>>()?,
+            until: self.0.until()?,
+            names: self.0.names()?,
             ids: ids.collect::<Result<_>>()?,
             ancestors,
             networks: self.networks(engine),
@@ -168,7 +141,7 @@ pub struct Prepared<'a> {
 impl Prepared<'_> {
     /// Whether a container passes.
     pub fn matches(&self, record: &Record) -> Result<bool> {
-        for (key, values) in &self.filters.0 {
+        for (key, values) in self.filters.0.iter() {
             if !self.matches_key(key, values, record)? {
                 return Ok(false);
             }
@@ -184,8 +157,8 @@ impl Prepared<'_> {
             "name" => {
                 self.names.iter().any(|r| r.is_match(&head.name) || r.is_match(&format!("/{}", head.name)))
             }
-            "label" => values.iter().all(|v| has_label(&head.labels, v)),
-            "label!" => values.iter().all(|v| !has_label(&head.labels, v)),
+            "label" => values.iter().all(|v| has(&head.labels, v)),
+            "label!" => values.iter().all(|v| !has(&head.labels, v)),
             "status" => values.iter().any(|v| has_status(state.status, v)),
             "exited" => {
                 state.status == Status::Exited && values.iter().any(|v| v.parse() == Ok(state.exit_code))
@@ -233,13 +206,6 @@ fn starts_on_boot(state: &ContainerState, policy: &RestartPolicy) -> bool {
         "always" => true,
         "unless-stopped" => state.started_before && !state.stopped_by_user,
         _ => false,
-    }
-}
-
-fn has_label(labels: &BTreeMap<String, String>, filter: &str) -> bool {
-    match filter.split_once('=') {
-        Some((key, value)) => labels.get(key).is_some_and(|v| v == value),
-        None => labels.contains_key(filter),
     }
 }
 
@@ -320,15 +286,12 @@ mod tests {
     }
 
     #[test]
-    fn labels_ports_and_times() {
-        let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
-        assert!(has_label(&labels, "a") && has_label(&labels, "a=b"));
-        assert!(!has_label(&labels, "a=c") && !has_label(&labels, "b"));
+    fn ports() {
         assert!(exposes("80/tcp", "80") && exposes("80/tcp", "70-90/tcp") && !exposes("80/tcp", "80/udp"));
         let port = PortMapping { host_port: 8080, container_port: 80, range: 3, ..PortMapping::default() };
         assert!(publishes(&port, "8082") && publishes(&port, "8000-8080/tcp"));
         assert!(!publishes(&port, "8083") && !publishes(&port, "80") && !publishes(&port, "8080/udp"));
-        let ago = Timestamp::now().duration_since(moment::until("1h30m").unwrap());
+        let ago = Timestamp::now().duration_since(crate::engine::moment::until("1h30m").unwrap());
         assert!((ago.as_secs() - 5400).abs() < 2);
     }
 }

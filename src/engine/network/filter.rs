@@ -1,18 +1,17 @@
-//! `--filter` on networks: docker's keys and podman's. Values of one key are alternatives (labels all have to match),
-//! different keys all have to hold.
+//! `--filter` on networks: docker's keys and podman's.
 
 use super::{Network, Networks};
-use crate::engine::{Error, Result, moment};
+use crate::engine::Result;
+use crate::engine::filter::{self, Given, has, truth};
 use jiff::Timestamp;
 use regex::Regex;
-use std::collections::BTreeMap;
 
 const KEYS: [&str; 9] = ["dangling", "driver", "id", "label", "label!", "name", "scope", "type", "until"];
 
 /// Filters, checked.
 #[derive(Debug, Default)]
 pub struct Filters {
-    given: BTreeMap<String, Vec<String>>,
+    given: Given,
     names: Vec<Regex>,
     until: Option<Timestamp>,
 }
@@ -21,38 +20,15 @@ impl Filters {
     /// Checks `KEY=VALUE` words.
     ///
     /// # Errors
-    /// An unknown key, or a value that the key cannot have.
+    /// As [`Given::parse`].
     pub fn parse(words: &[String]) -> Result<Self> {
-        let mut out = Self::default();
-        for word in words {
-            let invalid = || Error::invalid(format!("invalid filter {word:?}"));
-            let (key, value) =
-                word.split_once('=').ok_or_else(|| invalid().with_hint("filters are KEY=VALUE"))?;
-            let key = key.trim().to_ascii_lowercase();
-            let one_of: &[&str] = match key.as_str() {
-                "type" => &["builtin", "custom"],
-                "scope" => &["local", "global", "swarm"],
-                "dangling" => &["true", "false", "1", "0"],
-                _ => &[],
-            };
-            match key.as_str() {
-                _ if !one_of.is_empty() && !one_of.contains(&value) => {
-                    return Err(invalid().with_hint(format!("one of {}", one_of.join(", "))));
-                }
-                "name" => out.names.push(Regex::new(value).map_err(|e| invalid().with_source(e))?),
-                "until" => {
-                    let at = moment::until(value)?;
-                    out.until = Some(out.until.map_or(at, |until| until.min(at)));
-                }
-                key if KEYS.contains(&key) => {}
-                key => {
-                    return Err(Error::invalid(format!("invalid filter {key:?}"))
-                        .with_hint(format!("one of {}", KEYS.join(", "))));
-                }
-            }
-            out.given.entry(key).or_default().push(value.to_owned());
-        }
-        Ok(out)
+        let given = Given::parse(words, &KEYS, |key, value| match key {
+            "type" => filter::one_of(value, &["builtin", "custom"]),
+            "scope" => filter::one_of(value, &["local", "global", "swarm"]),
+            "dangling" => filter::is_truth(value),
+            _ => None,
+        })?;
+        Ok(Self { names: given.names()?, until: given.until()?, given })
     }
 
     /// Whether no key but these is given.
@@ -60,42 +36,31 @@ impl Filters {
     /// # Errors
     /// Names one that is.
     pub fn only(&self, keys: &[&str]) -> Result<()> {
-        match self.given.keys().find(|k| !keys.contains(&k.as_str())) {
-            Some(key) => Err(Error::invalid(format!("invalid filter {key:?}"))
-                .with_hint(format!("one of {}", keys.join(", ")))),
-            None => Ok(()),
-        }
+        self.given.only(keys)
     }
 
     /// Whether it must be known which networks are used.
     pub fn needs_users(&self) -> bool {
-        self.given.contains_key("dangling")
+        self.given.has("dangling")
     }
 
     /// Whether a network passes; `used`: containers are on it.
     pub fn matches(&self, networks: &Networks<'_>, network: &Network, used: bool) -> bool {
         self.given.iter().all(|(key, values)| {
             let any = |test: &dyn Fn(&str) -> bool| values.iter().any(|v| test(v));
-            match key.as_str() {
+            match key {
                 "name" => self.names.iter().any(|r| r.is_match(&network.name)),
                 "id" => any(&|v| network.id.starts_with(v)),
                 "driver" => any(&|v| network.driver == v),
-                "label" => values.iter().all(|v| has_label(network, v)),
-                "label!" => values.iter().all(|v| !has_label(network, v)),
+                "label" => values.iter().all(|v| has(&network.labels, v)),
+                "label!" => values.iter().all(|v| !has(&network.labels, v)),
                 "scope" => any(&|v| v == "local"),
                 "type" => any(&|v| (v == "builtin") == networks.means_default(&network.name)),
-                "dangling" => any(&|v| matches!(v, "true" | "1") != used),
+                "dangling" => any(&|v| truth(v) == Some(!used)),
                 "until" => self.until.is_some_and(|until| network.created < until),
                 _ => false,
             }
         })
-    }
-}
-
-fn has_label(network: &Network, filter: &str) -> bool {
-    match filter.split_once('=') {
-        Some((key, value)) => network.labels.get(key).is_some_and(|v| v == value),
-        None => network.labels.contains_key(filter),
     }
 }
 

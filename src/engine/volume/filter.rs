@@ -1,11 +1,10 @@
-//! `--filter` on volumes: docker's keys and podman's. Values of one key are alternatives (labels all have to match),
-//! different keys all have to hold.
+//! `--filter` on volumes: docker's keys and podman's.
 
 use super::{LOCAL, Volume};
-use crate::engine::{Error, Result, moment};
+use crate::engine::filter::{self, Given, has, truth};
+use crate::engine::{Result, moment};
 use jiff::Timestamp;
 use regex::Regex;
-use std::collections::BTreeMap;
 
 const KEYS: [&str; 12] = [
     "after",
@@ -25,7 +24,7 @@ const KEYS: [&str; 12] = [
 /// Filters, checked.
 #[derive(Debug, Default)]
 pub struct Filters {
-    given: BTreeMap<String, Vec<String>>,
+    given: Given,
     names: Vec<Regex>,
     until: Option<Timestamp>,
     since: Option<Timestamp>,
@@ -35,36 +34,16 @@ impl Filters {
     /// Checks `KEY=VALUE` words. `created` tells when the volume that `after` or `since` names was made.
     ///
     /// # Errors
-    /// An unknown key, or a value that the key cannot have.
+    /// As [`Given::parse`], and for a moment that is neither a volume nor a time.
     pub fn parse(words: &[String], created: impl Fn(&str) -> Result<Timestamp>) -> Result<Self> {
-        let mut out = Self::default();
-        for word in words {
-            let invalid = || Error::invalid(format!("invalid filter {word:?}"));
-            let (key, value) =
-                word.split_once('=').ok_or_else(|| invalid().with_hint("filters are KEY=VALUE"))?;
-            let key = key.trim().to_ascii_lowercase();
-            match key.as_str() {
-                "dangling" | "all" | "anonymous" if truth(value).is_none() => {
-                    return Err(invalid().with_hint("one of true, false, 1, 0"));
-                }
-                "name" => out.names.push(Regex::new(value).map_err(|e| invalid().with_source(e))?),
-                "until" => {
-                    let at = moment::until(value)?;
-                    out.until = Some(out.until.map_or(at, |until| until.min(at)));
-                }
-                "after" | "since" => {
-                    let at = created(value).or_else(|e| moment::until(value).map_err(|_| e))?;
-                    out.since = Some(out.since.map_or(at, |since| since.max(at)));
-                }
-                key if KEYS.contains(&key) => {}
-                key => {
-                    return Err(Error::invalid(format!("invalid filter {key:?}"))
-                        .with_hint(format!("one of {}", KEYS.join(", "))));
-                }
-            }
-            out.given.entry(key).or_default().push(value.to_owned());
-        }
-        Ok(out)
+        let given = Given::parse(words, &KEYS, |key, value| match key {
+            "dangling" | "all" | "anonymous" => filter::is_truth(value),
+            _ => None,
+        })?;
+        let moment = |word: &String| created(word).or_else(|e| moment::until(word).map_err(|_| e));
+        let since = given.values("after").iter().chain(given.values("since")).map(moment);
+        let since = since.collect::<Result<Vec<_>>>()?.into_iter().max();
+        Ok(Self { names: given.names()?, until: given.until()?, since, given })
     }
 
     /// Whether no key but these is given.
@@ -72,28 +51,24 @@ impl Filters {
     /// # Errors
     /// Names one that is.
     pub fn only(&self, keys: &[&str]) -> Result<()> {
-        match self.given.keys().find(|k| !keys.contains(&k.as_str())) {
-            Some(key) => Err(Error::invalid(format!("invalid filter {key:?}"))
-                .with_hint(format!("one of {}", keys.join(", ")))),
-            None => Ok(()),
-        }
+        self.given.only(keys)
     }
 
     /// Whether it must be known which volumes are used.
     pub fn needs_users(&self) -> bool {
-        self.given.contains_key("dangling")
+        self.given.has("dangling")
     }
 
     /// Whether `all` is asked for, which prune has as a filter, too.
     pub fn all(&self) -> bool {
-        self.given.get("all").is_some_and(|values| values.iter().any(|v| truth(v) == Some(true)))
+        self.given.values("all").iter().any(|v| truth(v) == Some(true))
     }
 
     /// Whether a volume passes; `used`: a container has it.
     pub fn matches(&self, volume: &Volume, used: bool) -> bool {
         self.given.iter().all(|(key, values)| {
             let any = |test: &dyn Fn(&str) -> bool| values.iter().any(|v| test(v));
-            match key.as_str() {
+            match key {
                 "name" => self.names.iter().any(|r| r.is_match(&volume.name)),
                 "driver" => any(&|v| v == LOCAL),
                 "scope" => any(&|v| v == LOCAL),
@@ -110,26 +85,11 @@ impl Filters {
     }
 }
 
-fn truth(value: &str) -> Option<bool> {
-    match value {
-        "true" | "1" => Some(true),
-        "false" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-/// `KEY` or `KEY=VALUE`.
-fn has(map: &BTreeMap<String, String>, wanted: &str) -> bool {
-    match wanted.split_once('=') {
-        Some((key, value)) => map.get(key).is_some_and(|v| v == value),
-        None => map.contains_key(wanted),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn keys_are_checked_and_applied() {
