@@ -218,6 +218,38 @@ fn a_registry_with_password_and_certificate() {
     pull().env("PATH", path).env_remove("REGISTRY_AUTH_FILE").ok();
 }
 
+/// As docker's manual has it: the certificate of the registry is put where authorities are.
+#[test]
+fn a_self_signed_certificate_is_believed_where_it_is_trusted() {
+    let sandbox = require!(Sandbox::user());
+    registry().provide("lab/busybox");
+    let start = |names| {
+        let options = RegistryOptions { tls: true, self_signed: Some(names), ..RegistryOptions::default() };
+        Registry::start(options)
+    };
+    let right = require!(start("IP:127.0.0.1,DNS:localhost"));
+    let wrong = require!(start("DNS:registry.example"));
+    let pull = |registry: &Registry, flags: &[&str]| {
+        let name = format!("{}/lab/busybox", registry.address());
+        sandbox.coracle(["pull", "-q", "--retry=0", "--tls-verify"]).args(flags.iter().copied()).arg(name)
+    };
+    pull(&right, &[]).fails(1).stderr_has("certs.d");
+    let certs = format!("home/.config/containers/certs.d/{}/ca.crt", right.address());
+    sandbox.write(certs, std::fs::read(right.ca()).unwrap());
+    pull(&right, &[]).ok();
+    // Among the system's.
+    let ca = right.ca();
+    let fresh = require!(Sandbox::user());
+    let name = format!("{}/lab/busybox", right.address());
+    fresh.coracle(["pull", "-q", "--tls-verify", &name]).env("SSL_CERT_FILE", &ca).ok();
+    // It is for that name only, and only whoever has the key can show it.
+    let directory = sandbox.mkdir("certs");
+    std::fs::copy(wrong.ca(), directory.join("ca.crt")).unwrap();
+    let other = ["--cert-dir", directory.to_str().unwrap()];
+    pull(&wrong, &other).fails(1).stderr_has("certificate not valid for name");
+    pull(&right, &other).fails(1).stderr_has("certs.d");
+}
+
 #[test]
 fn a_plain_registry_is_not_spoken_to_if_tls_is_asked_for() {
     let sandbox = require!(Sandbox::user());

@@ -72,6 +72,20 @@ fn mirrors_are_asked_as_their_mode_says() {
     sandbox.coracle(["pull", "-q", "--retry=0", &by_tag]).ok();
 }
 
+#[test]
+fn a_registry_that_is_not_there_is_asked_again_where_somebody_says_how_often() {
+    let sandbox = require!(Sandbox::user());
+    let pull = |flags: &[&str]| {
+        let pull = sandbox.coracle(["pull", "-q"]).args(flags.iter().copied());
+        pull.arg("127.0.0.1:1/x").fails(1).stderr_has("connection refused")
+    };
+    pull(&[]).stderr_lacks("trying again");
+    pull(&["--retry=2", "--retry-delay=10ms"]).stderr_has("trying again in 20ms (2 of 2)");
+    sandbox.write("conf/containers.conf", "[engine]\nretry = 1\nretry_delay = \"10ms\"\n");
+    pull(&[]).stderr_has("trying again in 10ms (1 of 1)");
+    pull(&["--retry=0"]).stderr_lacks("trying again");
+}
+
 /// docker-registry answers requests that come as to a proxy, with the whole address.
 #[test]
 fn registries_elsewhere_are_reached_through_the_proxy() {

@@ -22,6 +22,9 @@ pub struct Options {
     pub tokens: Option<(String, PathBuf)>,
     /// HTTPS, with a certificate of an authority of its own ([`Registry::ca`]).
     pub tls: bool,
+    /// With [`Options::tls`]: the certificate is its own authority, as `openssl req -x509` makes it, for these names
+    /// (subjectAltName).
+    pub self_signed: Option<&'static str>,
     /// With [`Options::tls`]: clients have to show a certificate of that authority ([`Registry::client`]).
     pub client: bool,
     /// Blobs of its own instead of the shared images.
@@ -294,7 +297,10 @@ fn configuration(
         }});
     }
     if options.tls {
-        certificates(directory)?;
+        match options.self_signed {
+            Some(names) => self_signed(directory, names)?,
+            None => certificates(directory)?,
+        }
         configuration["http"]["tls"] =
             json!({"certificate": directory.join("server.crt"), "key": directory.join("server.key")});
         if options.client {
@@ -304,16 +310,29 @@ fn configuration(
     Ok(configuration)
 }
 
+fn openssl(directory: &Path, line: &str) -> Result<(), Missing> {
+    let openssl = program("openssl")?;
+    let output = Command::new(&openssl).args(line.split(' ')).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+
+/// A certificate for these names that is an authority's, its own (`server.crt`, `ca.crt`).
+fn self_signed(directory: &Path, names: &str) -> Result<(), Missing> {
+    let ends = format!("-days 30 -subj /CN=Lab -addext subjectAltName={names}");
+    openssl(directory, &format!("req -x509 {NEW_KEY} -keyout server.key -out server.crt {ends}"))?;
+    fs::copy(directory.join("server.crt"), directory.join("ca.crt")).unwrap();
+    Ok(())
+}
+
 /// An authority (`ca.crt`), and a certificate of it for 127.0.0.1 and localhost.
 fn certificates(directory: &Path) -> Result<(), Missing> {
-    let openssl = program("openssl")?;
-    let run = |line: &str| {
-        let output = Command::new(&openssl).args(line.split(' ')).current_dir(directory).output().unwrap();
-        assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    run(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 30 -subj /CN=Lab"));
-    run(&format!("req {key} -keyout server.key -out server.csr -subj /CN=127.0.0.1"));
+    let run = |line: &str| openssl(directory, line);
+    let key = NEW_KEY;
+    run(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 30 -subj /CN=Lab"))?;
+    run(&format!("req {key} -keyout server.key -out server.csr -subj /CN=127.0.0.1"))?;
     fs::write(
         directory.join("names"),
         "subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n",
@@ -321,11 +340,11 @@ fn certificates(directory: &Path) -> Result<(), Missing> {
     .unwrap();
     run(
         "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 30 -extfile names",
-    );
-    run(&format!("req {key} -keyout client.key -out client.csr -subj /CN=client"));
+    )?;
+    run(&format!("req {key} -keyout client.key -out client.csr -subj /CN=client"))?;
     run(
         "x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out client.crt -days 30 -extfile names",
-    );
+    )?;
     Ok(())
 }
 

@@ -4,10 +4,10 @@ use crate::cmd::flags::image::AccessArgs;
 use crate::cmd::format::human;
 use crate::cmd::format::listing::{Json, Listing, Plan, column};
 use crate::cmd::{Context, Exit};
-use crate::engine::config::registries::Registries;
+use crate::engine::image::request::client_of;
 use crate::engine::registry::reference::DEFAULT_DOMAIN;
 use crate::engine::registry::search::{Found, places};
-use crate::engine::registry::{Client, ClientOptions, Reference, ShortName};
+use crate::engine::registry::{Client, Reference, ShortName};
 use crate::engine::{Error, ErrorKind, Result};
 use clap::Args;
 use serde_json::json;
@@ -59,18 +59,7 @@ pub fn run(cx: &Context, args: SearchArgs) -> Result<Exit> {
         return Err(Error::invalid(format!("invalid value for limit: must be between 1 and {MOST}")));
     }
     let config = cx.config()?;
-    let registries = Registries::load(&config.env)?;
-    let access = args.access.access()?;
-    let mut options = ClientOptions {
-        tls_verify: access.tls_verify,
-        cert_dir: access.cert_dir,
-        authfile: access.authfile,
-        credentials: access.credentials,
-        ..ClientOptions::default()
-    };
-    options.retry.attempts = access.retry.unwrap_or(options.retry.attempts);
-    options.retry.delay = access.retry_delay.unwrap_or(options.retry.delay);
-    let client = Client::new(&config.env, registries, options);
+    let client = client_of(&config, &args.access.access()?)?;
     if args.list_tags {
         return tags(cx, &args, &client);
     }

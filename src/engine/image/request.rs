@@ -152,7 +152,12 @@ pub fn client_of(config: &Config, access: &RegistryAccess) -> Result<Client> {
         cert_dir: access.cert_dir.clone(),
         authfile: access.authfile.clone(),
         credentials: access.credentials.clone(),
-        retry: Retry { attempts: access.retry.or(conf.retry).unwrap_or(default.attempts), delay, ..default },
+        retry: Retry {
+            attempts: access.retry.or(conf.retry).unwrap_or(default.attempts),
+            delay,
+            unreachable: access.retry.or(conf.retry).is_some(),
+            ..default
+        },
     };
     Ok(Client::new(env, Registries::load(env)?, options))
 }

@@ -1,7 +1,8 @@
 //! Copying between any two places, and looking at an image where it is.
 
 use std::path::PathBuf;
-use std::thread::ScopedJoinHandle;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use super::find;
 use super::places::{self, source, target};
@@ -196,24 +197,26 @@ pub fn look_at_registry(
     let name = Reference::parse(name)?.digest_over_tag().or_latest();
     policy.rules(&Scopes::docker(&name)).decide()?;
     // One client, so that what it learns of the registry is learnt once.
-    let client = client_of(config, access)?;
+    let client = Arc::new(client_of(config, access)?);
+    // Of what is asked at the same time nothing waits for the tags but success.
+    let tags = with_tags.then(|| {
+        let (client, name) = (Arc::clone(&client), name.clone().without_tag());
+        std::thread::spawn(move || tags_of(&client, &name))
+    });
     let (repository, document) = locate(&client, &name, || {})?;
     let repository = registry_source(config, repository)?;
-    std::thread::scope(|scope| {
-        let tags = with_tags.then(|| scope.spawn(|| tags_of(&client, &name.clone().without_tag())));
-        let mut seen = describe(&repository, document, platform, with_image)?;
-        match tags.map(ScopedJoinHandle::join) {
-            None => {}
-            Some(Ok(Ok(tags))) => seen.tags = tags,
-            // Some registries show their images to people whom they do not tell what there is.
-            Some(Ok(Err(e))) if matches!(e.kind(), ErrorKind::Unauthorized | ErrorKind::NotFound) => {
-                tracing::warn!("the tags of {} are not known: {e}", name.familiar_name());
-            }
-            Some(Ok(Err(e))) => return Err(e),
-            Some(Err(_)) => return Err(Error::corrupt("listing the tags panicked")),
+    let mut seen = describe(&repository, document, platform, with_image)?;
+    match tags.map(JoinHandle::join) {
+        None => {}
+        Some(Ok(Ok(tags))) => seen.tags = tags,
+        // Some registries show their images to people whom they do not tell what there is.
+        Some(Ok(Err(e))) if matches!(e.kind(), ErrorKind::Unauthorized | ErrorKind::NotFound) => {
+            tracing::warn!("the tags of {} are not known: {e}", name.familiar_name());
         }
-        Ok(seen)
-    })
+        Some(Ok(Err(e))) => return Err(e),
+        Some(Err(_)) => return Err(Error::corrupt("listing the tags panicked")),
+    }
+    Ok(seen)
 }
 
 fn seen(from: &dyn Source, platform: &PlatformRequest, with_image: bool) -> Result<Seen> {

@@ -1,12 +1,13 @@
 //! The client: repositories at registries, through mirrors and rewrites.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use tokio::runtime::{Handle, Runtime};
 
 use super::blob::BlobReader;
-use super::host::{Host, Request, Retry, is_loopback};
+use super::host::{Host, Request, Retry, is_loopback, lock};
 use super::http::bounded_body;
 use super::manifest::{ACCEPT, Descriptor, Document, MAX_MANIFEST};
 use super::reference::Reference;
@@ -37,8 +38,10 @@ pub struct Client {
     env: Environment,
     registries: Registries,
     options: ClientOptions,
-    runtime: OnceLock<Arc<Network>>,
+    runtime: Mutex<Option<Arc<Network>>>,
     hosts: Mutex<Vec<Arc<Host>>>,
+    /// By repository: a helper is asked once.
+    logins: Mutex<HashMap<String, Option<Credentials>>>,
 }
 
 /// A repository at the endpoint that has it.
@@ -78,8 +81,9 @@ impl Client {
             env: env.clone(),
             registries,
             options,
-            runtime: OnceLock::new(),
-            hosts: Mutex::new(Vec::new()),
+            runtime: Mutex::default(),
+            hosts: Mutex::default(),
+            logins: Mutex::default(),
         }
     }
 
@@ -121,14 +125,16 @@ impl Client {
         let credentials = match &self.options.credentials {
             // What was typed for one registry is not for its mirrors.
             Some(given) if !mirror => Some(given.clone()),
-            _ => self.keychain().get(&reference.name())?,
+            _ => self.login(&reference.name())?,
         };
-        let mut hosts = self.hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut hosts = lock(&self.hosts);
         let host = match hosts.iter().find(|h| h.serves(name, insecure, credentials.as_ref())) {
             Some(host) => Arc::clone(host),
             None => {
-                let host =
-                    Host::new(name, insecure, certificates, credentials, &self.env, self.options.retry);
+                // After a mirror that is not there comes the registry itself.
+                let unreachable = self.options.retry.unreachable && !mirror;
+                let retry = Retry { unreachable, ..self.options.retry };
+                let host = Host::new(name, insecure, certificates, credentials, &self.env, retry);
                 hosts.push(Arc::new(host));
                 Arc::clone(&hosts[hosts.len() - 1])
             }
@@ -170,14 +176,25 @@ impl Client {
         self.runtime()?.block_on(host.log_in())
     }
 
+    fn login(&self, repository: &str) -> Result<Option<Credentials>> {
+        let mut logins = lock(&self.logins);
+        if let Some(known) = logins.get(repository) {
+            return Ok(known.clone());
+        }
+        let found = self.keychain().get(repository)?;
+        logins.insert(repository.to_owned(), found.clone());
+        Ok(found)
+    }
+
     pub(super) fn keychain(&self) -> Keychain {
         let helpers = self.registries.credential_helpers();
         Keychain::new(&self.env, self.options.authfile.as_deref(), helpers)
     }
 
     pub(super) fn runtime(&self) -> Result<Arc<Network>> {
-        if let Some(runtime) = self.runtime.get() {
-            return Ok(Arc::clone(runtime));
+        let mut started = lock(&self.runtime);
+        if let Some(network) = &*started {
+            return Ok(Arc::clone(network));
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -186,8 +203,9 @@ impl Client {
             .enable_time()
             .build()
             .map_err(|e| Error::os("start the network thread", e))?;
-        let network = Network { handle: runtime.handle().clone(), runtime: Some(runtime) };
-        Ok(Arc::clone(self.runtime.get_or_init(|| Arc::new(network))))
+        let network = Arc::new(Network { handle: runtime.handle().clone(), runtime: Some(runtime) });
+        *started = Some(Arc::clone(&network));
+        Ok(network)
     }
 }
 

@@ -32,11 +32,18 @@ pub struct Retry {
     pub delay: Duration,
     /// Longest silence of a peer before it counts as gone.
     pub stall: Duration,
+    /// Whether that goes for a host that is not there at all: only if somebody says how often to repeat.
+    pub unreachable: bool,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 3, delay: Duration::from_secs(1), stall: Duration::from_secs(60) }
+        Self {
+            attempts: 3,
+            delay: Duration::from_secs(1),
+            stall: Duration::from_secs(60),
+            unreachable: false,
+        }
     }
 }
 
@@ -53,6 +60,8 @@ pub struct Host {
     pub(super) name: String,
     /// Made for the first request: the system's authorities are read for it.
     http: OnceLock<HttpClient>,
+    /// Held by who makes it.
+    making: StdMutex<()>,
     certificates: HostCertificates,
     env: Environment,
     pub(super) insecure: bool,
@@ -154,6 +163,7 @@ impl Host {
         Self {
             name: api_host(name).to_owned(),
             http: OnceLock::new(),
+            making: StdMutex::new(()),
             certificates,
             env: env.clone(),
             insecure,
@@ -169,6 +179,10 @@ impl Host {
     }
 
     pub(super) fn http(&self) -> Result<&HttpClient> {
+        if let Some(client) = self.http.get() {
+            return Ok(client);
+        }
+        let _making = lock(&self.making);
         if let Some(client) = self.http.get() {
             return Ok(client);
         }
@@ -211,15 +225,17 @@ impl Host {
         let mut authenticated = false;
         loop {
             self.pace.wait().await;
+            let introduced = lock(&self.challenge).is_some();
             let (error, pause) = match self.try_send(request).await? {
                 Sent::Answer(answer) if answer.status() == StatusCode::UNAUTHORIZED && !authenticated => {
                     authenticated = true;
-                    if self.learn_challenge(&answer, request.scope).await {
+                    if self.learn_challenge(&answer, request.scope, introduced).await {
                         continue;
                     }
                     return Ok(answer);
                 }
                 Sent::Answer(answer) => return Ok(answer),
+                Sent::Unreachable(error) if self.retry.unreachable => (error, None),
                 Sent::Unreachable(error) => return Err(error),
                 Sent::Again(error, pause) => (error, pause),
             };
@@ -230,10 +246,10 @@ impl Host {
             }
             match pause {
                 // Everybody waits for it.
-                Some(pause) => tracing::debug!("{error}; the registry wants to be asked again in {pause:?}"),
+                Some(pause) => tracing::warn!("{error}; the registry wants to be asked again in {pause:?}"),
                 None => {
                     let pause = (self.retry.delay * 2_u32.pow(attempt)).min(MAX_PAUSE);
-                    tracing::debug!("{error}; trying again in {pause:?}");
+                    tracing::warn!("{error}; trying again in {pause:?} ({} of {most})", attempt + 1);
                     tokio::time::sleep(pause).await;
                 }
             }

@@ -7,6 +7,7 @@ use reqwest::{Client as HttpClient, Response};
 use serde::Deserialize;
 
 use super::host::Retry;
+use super::tls;
 use crate::engine::config::Environment;
 use crate::engine::config::certs::HostCertificates;
 use crate::engine::{Error, ErrorKind, Result};
@@ -44,8 +45,7 @@ pub async fn bounded_body(mut answer: Response, limit: usize) -> Result<Vec<u8>>
     }
 }
 
-/// A client for one host. Where the system has no certificate authorities at all, those of the host have to do: plain HTTP needs
-/// none.
+/// A client for one host.
 pub(super) fn http_client(
     name: &str,
     insecure: bool,
@@ -55,44 +55,16 @@ pub(super) fn http_client(
 ) -> Result<HttpClient> {
     let bad =
         |e: reqwest::Error| Error::invalid(format!("TLS set-up for {name}")).with_source(root_cause(&e));
-    let build =
-        |own| builder(name, insecure, certificates, env, retry, own).map(reqwest::ClientBuilder::build);
-    match build(false)? {
-        Err(e) if root_cause(&e).contains(NO_AUTHORITIES) => build(true)?.map_err(bad),
-        built => built.map_err(bad),
-    }
-}
-
-/// In the words of rustls-platform-verifier.
-const NO_AUTHORITIES: &str = "No CA certificates";
-
-/// `own`: only the host's own authorities are trusted.
-fn builder(
-    name: &str,
-    insecure: bool,
-    certificates: &HostCertificates,
-    env: &Environment,
-    retry: Retry,
-    own: bool,
-) -> Result<reqwest::ClientBuilder> {
-    let bad =
-        |e: reqwest::Error| Error::invalid(format!("TLS set-up for {name}")).with_source(root_cause(&e));
     let mut builder = HttpClient::builder()
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(retry.stall.min(Duration::from_secs(30)))
-        .no_proxy()
-        .tls_danger_accept_invalid_certs(insecure);
-    let mut roots = Vec::new();
-    for pem in &certificates.authorities {
-        roots.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(bad)?);
-    }
-    if own {
-        builder = builder.tls_certs_only(roots);
-    } else if !roots.is_empty() {
-        builder = builder.tls_certs_merge(roots);
-    }
-    if let Some(pem) = &certificates.identity {
+        .no_proxy();
+    builder = match insecure {
+        false => builder.tls_backend_preconfigured(tls::config(name, certificates)?),
+        true => builder.tls_danger_accept_invalid_certs(true),
+    };
+    if insecure && let Some(pem) = &certificates.identity {
         builder = builder.identity(reqwest::Identity::from_pem(pem).map_err(bad)?);
     }
     for (scheme, variables) in
@@ -108,7 +80,7 @@ fn builder(
         let exceptions = format!("localhost,127.0.0.0/8,::1,{exceptions}");
         builder = builder.proxy(proxy.map_err(bad)?.no_proxy(reqwest::NoProxy::from_string(&exceptions)));
     }
-    Ok(builder)
+    builder.build().map_err(bad)
 }
 
 pub(super) fn header(text: &str) -> Result<HeaderValue> {

@@ -25,6 +25,7 @@ pub mod search;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod tls;
 mod token;
 pub mod upload;
 

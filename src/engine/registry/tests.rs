@@ -124,7 +124,12 @@ fn partial(body: &[u8], from: usize) -> Answer {
 }
 
 fn repository(server: &Server, credentials: Option<Credentials>) -> Repository {
-    let retry = Retry { attempts: 2, delay: Duration::from_millis(5), stall: Duration::from_millis(300) };
+    let retry = Retry {
+        attempts: 2,
+        delay: Duration::from_millis(5),
+        stall: Duration::from_millis(300),
+        ..Retry::default()
+    };
     // No files of this machine: a test must not depend on them.
     let options = ClientOptions { credentials, retry, ..ClientOptions::default() };
     let env = Environment { home: "/nonexistent".into(), cwd: "/".into(), ..Environment::default() };
@@ -374,7 +379,8 @@ fn proxies_of_the_environment_are_used_but_not_for_loopback() {
         vars: vars.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
         ..Environment::default()
     };
-    let retry = Retry { attempts: 0, delay: Duration::ZERO, stall: Duration::from_secs(5) };
+    let retry =
+        Retry { attempts: 0, delay: Duration::ZERO, stall: Duration::from_secs(5), ..Retry::default() };
     let options = ClientOptions { tls_verify: Some(false), retry, ..ClientOptions::default() };
     let client = Client::new(&env, Registries::default(), options);
     let manifest =

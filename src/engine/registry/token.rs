@@ -12,8 +12,9 @@ use crate::engine::config::auth::Credentials;
 use crate::engine::{Error, ErrorKind, Result};
 
 impl Host {
-    /// Remembers what the host wants and forgets a token it refused. `false`: nothing can be offered.
-    pub(super) async fn learn_challenge(&self, answer: &Response, scope: &str) -> bool {
+    /// Remembers what the host wants and forgets a token it refused. `introduced`: the request said who asks, if anything was
+    /// known about that; another one that was sent at the same time may have learnt it since. `false`: nothing can be offered.
+    pub(super) async fn learn_challenge(&self, answer: &Response, scope: &str, introduced: bool) -> bool {
         let headers = answer.headers().get_all(WWW_AUTHENTICATE).iter();
         let offered: Vec<_> = headers.filter_map(|h| h.to_str().ok()).flat_map(challenges).collect();
         let by = |scheme: &str| offered.iter().find(|c| c.scheme == scheme);
@@ -22,9 +23,11 @@ impl Host {
         let known = lock(&self.challenge).replace(chosen.clone());
         // Basic credentials that were just refused are refused again.
         if chosen.scheme == "basic" {
-            return known.is_none_or(|c| c.scheme != "basic");
+            return !introduced || known.is_none_or(|c| c.scheme != "basic");
         }
-        self.tokens.lock().await.remove(scope);
+        if introduced {
+            self.tokens.lock().await.remove(scope);
+        }
         true
     }
 
