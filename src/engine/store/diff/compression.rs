@@ -33,7 +33,7 @@ pub fn detect(start: &[u8]) -> Compression {
 pub fn decoder<'a, R: BufRead + 'a>(compression: Compression, blob: R) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match compression {
         Compression::None => Box::new(blob),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(blob)),
+        Compression::Gzip => Box::new(super::members::Members::new(blob)),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(blob)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;

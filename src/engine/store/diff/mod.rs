@@ -18,6 +18,7 @@ use std::os::fd::BorrowedFd;
 use crate::engine::spec::IdMapping;
 use crate::engine::{Digest, Error, ErrorKind, Result};
 
+mod buffers;
 pub mod channel;
 pub mod chunked;
 mod compression;
@@ -25,6 +26,7 @@ mod contents;
 mod crc64;
 pub mod create;
 mod extract;
+mod members;
 mod metadata;
 mod parents;
 mod path;
@@ -253,7 +255,7 @@ fn unpack(
     reader.rest(&mut split)?;
     extractor.finish()?;
     split.finish()?;
-    let (diff_id, diff_size) = reader.into_inner().finish();
+    let (diff_id, diff_size) = reader.into_inner().finish()?;
     Ok(Unpacked { diff_id, diff_size, uids, gids })
 }
 

@@ -1,14 +1,15 @@
-//! Reading, hashing and inflating a blob on one thread while another unpacks it.
+//! Reading and inflating a blob on one thread while another unpacks it; of much data, both digests on threads of their own.
 //!
-//! A few buffers go round between the two: the producer fills them, the consumer empties and returns them. Memory is
-//! those buffers; whoever is ahead waits.
+//! A few buffers go round: the producer fills them, the consumer and the thread with the digest read them, whoever is the
+//! last returns them. Memory is those buffers; whoever is ahead waits.
 
 use std::io::{self, BufRead, Read};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::engine::digest::{Algorithm, Digest, Hasher};
+use crate::engine::digest::Digest;
 use crate::engine::{Error, Result};
 
+use super::buffers::{Digesting, Pool, Shared};
 use super::compression::{self, MAGIC_LEN};
 use super::{Compression, from_io};
 
@@ -16,10 +17,13 @@ use super::{Compression, from_io};
 const BUFFER: usize = 256 << 10;
 
 /// How many of them there are.
-const BUFFERS: usize = 4;
+const BUFFERS: usize = 6;
 
 /// Bytes read from the blob at once.
 const BLOB_BUFFER: usize = 128 << 10;
+
+/// How many such buffers there are.
+const BLOB_BUFFERS: usize = 4;
 
 /// What the producer learned of the blob.
 pub struct Blob {
@@ -31,45 +35,27 @@ pub struct Blob {
     pub compression: Compression,
 }
 
-type Filled = io::Result<Vec<u8>>;
-
 /// The producing end.
 pub struct Producer {
-    filled: SyncSender<Filled>,
-    empty: Receiver<Vec<u8>>,
+    filled: SyncSender<io::Result<Shared>>,
+    pool: Pool,
 }
 
 /// The consuming end: the uncompressed stream, hashed as it passes.
 pub struct Consumer {
-    filled: Receiver<Filled>,
-    empty: Sender<Vec<u8>>,
-    buffer: Vec<u8>,
+    filled: Receiver<io::Result<Shared>>,
+    buffer: Option<Shared>,
     at: usize,
-    hasher: Hasher,
-    size: u64,
+    digest: Digesting,
     max_size: Option<u64>,
-    ended: bool,
 }
 
 /// Both ends. The consumer fails once more than `max_size` bytes came.
 pub fn pipe(max_size: Option<u64>) -> (Producer, Consumer) {
     let (filled, receive_filled) = sync_channel(BUFFERS);
-    let (empty, receive_empty) = channel();
-    for _ in 0..BUFFERS {
-        // Allocated by the producer when first used, so that a small layer costs one buffer.
-        let _ = empty.send(Vec::new());
-    }
-    let consumer = Consumer {
-        filled: receive_filled,
-        empty,
-        buffer: Vec::new(),
-        at: 0,
-        hasher: Hasher::new(Algorithm::Sha256),
-        size: 0,
-        max_size,
-        ended: false,
-    };
-    (Producer { filled, empty: receive_empty }, consumer)
+    let consumer =
+        Consumer { filled: receive_filled, buffer: None, at: 0, digest: Digesting::new(), max_size };
+    (Producer { filled, pool: Pool::new(BUFFERS, BUFFER) }, consumer)
 }
 
 impl Producer {
@@ -77,10 +63,9 @@ impl Producer {
     /// consumer is gone, stops with an error nobody reads.
     pub fn run(self, blob: impl Read) -> Result<Blob> {
         let mut blob = Hashing::new(blob);
-        let result = self.decode(&mut blob);
-        match result {
+        match self.decode(&mut blob) {
             Ok(compression) => {
-                let digest = blob.hasher.map(Hasher::finish);
+                let digest = blob.digest.map(Digesting::finish).transpose()?;
                 Ok(Blob { digest, size: blob.size, compression })
             }
             Err(e) => {
@@ -93,21 +78,17 @@ impl Producer {
     fn decode<R: Read>(&self, blob: &mut Hashing<R>) -> Result<Compression> {
         let compression = compression::detect(blob.peek(MAGIC_LEN).map_err(from_io)?);
         if compression == Compression::None {
-            blob.hasher = None;
-        } else {
-            blob.hash_buffered();
+            blob.digest = None;
         }
         let mut decoder = compression::decoder(compression, &mut *blob).map_err(from_io)?;
         loop {
-            let Ok(mut buffer) = self.empty.recv() else { return Ok(compression) };
-            buffer.resize(BUFFER, 0);
+            let mut buffer = self.pool.take();
             let n = read_full(&mut decoder, &mut buffer)
                 .map_err(|e| from_io(e).wrap(format!("read the layer ({compression})")))?;
             if n == 0 {
                 break;
             }
-            buffer.truncate(n);
-            if self.filled.send(Ok(buffer)).is_err() {
+            if self.filled.send(Ok(self.pool.share(buffer, n))).is_err() {
                 return Ok(compression);
             }
         }
@@ -134,26 +115,19 @@ fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 impl Consumer {
     /// SHA-256 and size of all that passed. Call it at the end of the stream.
-    pub fn finish(self) -> (Digest, u64) {
-        (self.hasher.finish(), self.size)
+    pub fn finish(self) -> Result<(Digest, u64)> {
+        let size = self.digest.seen();
+        Ok((self.digest.finish()?, size))
     }
 
     fn receive(&mut self) -> io::Result<()> {
-        let used = std::mem::take(&mut self.buffer);
-        if used.capacity() > 0 {
-            let _ = self.empty.send(used);
-        }
+        self.buffer = None;
         self.at = 0;
-        match self.filled.recv() {
-            Ok(buffer) => self.buffer = buffer?,
-            Err(_) => {
-                self.ended = true;
-                return Ok(());
-            }
-        }
-        self.hasher.update(&self.buffer);
-        self.size += self.buffer.len() as u64;
-        if self.max_size.is_some_and(|max| self.size > max) {
+        let Ok(filled) = self.filled.recv() else { return Ok(()) };
+        let buffer = filled?;
+        self.digest.update(&buffer);
+        self.buffer = Some(buffer);
+        if self.max_size.is_some_and(|max| self.digest.seen() > max) {
             return Err(io::Error::other(Error::corrupt("the layer is larger than allowed")));
         }
         Ok(())
@@ -172,80 +146,75 @@ impl Read for Consumer {
 
 impl BufRead for Consumer {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.at == self.buffer.len() && !self.ended {
+        // No buffer is empty.
+        if self.buffer.as_ref().is_none_or(|buffer| self.at == buffer.len()) {
             self.receive()?;
         }
-        Ok(&self.buffer[self.at..])
+        Ok(self.buffer.as_deref().map_or(&[], |buffer| &buffer[self.at..]))
     }
 
     fn consume(&mut self, n: usize) {
-        self.at = (self.at + n).min(self.buffer.len());
+        self.at = (self.at + n).min(self.buffer.as_deref().map_or(0, <[u8]>::len));
     }
 }
 
 /// A buffered reader that hashes and counts what it reads.
 struct Hashing<R> {
     inner: R,
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
+    pool: Pool,
+    buffer: Option<Shared>,
+    at: usize,
     /// `None`: somebody else hashes these bytes.
-    hasher: Option<Hasher>,
-    /// Hashing begins with the first fill after the compression is known.
-    deferred: bool,
+    digest: Option<Digesting>,
+    /// The first buffer is hashed once it is clear whether it is to be.
+    pending: bool,
     size: u64,
 }
 
 impl<R: Read> Hashing<R> {
     fn new(inner: R) -> Self {
-        Self {
-            inner,
-            buffer: vec![0; BLOB_BUFFER],
-            start: 0,
-            end: 0,
-            hasher: Some(Hasher::new(Algorithm::Sha256)),
-            deferred: true,
-            size: 0,
-        }
+        let pool = Pool::new(BLOB_BUFFERS, BLOB_BUFFER);
+        Self { inner, pool, buffer: None, at: 0, digest: Some(Digesting::new()), pending: false, size: 0 }
     }
 
     /// The first `n` bytes, or all when there are fewer; only before anything is consumed.
     fn peek(&mut self, n: usize) -> io::Result<&[u8]> {
-        while self.end < n {
-            let read = self.read_more()?;
-            if read == 0 {
-                break;
-            }
-        }
-        Ok(&self.buffer[..self.end.min(n)])
+        self.fill(n)?;
+        self.pending = true;
+        let buffer = self.buffer.as_deref().unwrap_or_default();
+        Ok(&buffer[..buffer.len().min(n)])
     }
 
-    fn read_more(&mut self) -> io::Result<usize> {
-        loop {
-            match self.inner.read(&mut self.buffer[self.end..]) {
+    /// Reads at least `least` bytes into a buffer, unless the blob ends before.
+    fn fill(&mut self, least: usize) -> io::Result<()> {
+        self.buffer = None;
+        self.at = 0;
+        let mut bytes = self.pool.take();
+        let mut length = 0;
+        while length < least {
+            match self.inner.read(&mut bytes[length..]) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
-                Ok(n) => {
-                    self.end += n;
-                    self.size += n as u64;
-                    return Ok(n);
-                }
+                Ok(0) => break,
+                Ok(n) => length += n,
             }
         }
+        self.size += length as u64;
+        self.buffer = Some(self.pool.share(bytes, length));
+        Ok(())
     }
 
-    /// Hashes what was peeked, and from now on everything at once.
-    fn hash_buffered(&mut self) {
-        self.deferred = false;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&self.buffer[..self.end]);
+    fn hash(&mut self) {
+        if let (Some(digest), Some(buffer)) = (&mut self.digest, &self.buffer) {
+            digest.update(buffer);
         }
     }
 }
 
 impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.start == self.end && self.hasher.is_none() {
+        let left = self.buffer.as_deref().map_or(0, |buffer| buffer.len() - self.at);
+        if left == 0 && self.digest.is_none() {
             // A bare tar: straight into the caller's buffer.
             let n = self.inner.read(out)?;
             self.size += n as u64;
@@ -261,17 +230,17 @@ impl<R: Read> Read for Hashing<R> {
 
 impl<R: Read> BufRead for Hashing<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-            let n = self.read_more()?;
-            if let (Some(hasher), false) = (&mut self.hasher, self.deferred) {
-                hasher.update(&self.buffer[..n]);
-            }
+        if std::mem::take(&mut self.pending) {
+            self.hash();
         }
-        Ok(&self.buffer[self.start..self.end])
+        if self.buffer.as_ref().is_none_or(|buffer| self.at == buffer.len()) {
+            self.fill(1)?;
+            self.hash();
+        }
+        Ok(self.buffer.as_deref().map_or(&[], |buffer| &buffer[self.at..]))
     }
 
     fn consume(&mut self, n: usize) {
-        self.start = (self.start + n).min(self.end);
+        self.at = (self.at + n).min(self.buffer.as_deref().map_or(0, <[u8]>::len));
     }
 }
