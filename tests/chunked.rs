@@ -65,7 +65,7 @@ const POSITION: &str = "io.github.containers.zstd-chunked.manifest-position";
 const TAR_SPLIT: &str = "io.github.containers.zstd-chunked.tarsplit-position";
 
 /// A sandbox that pulls in parts, and a registry with two images that have much in common, in chunks.
-fn two_images(sandbox: &Sandbox, options: &str) -> Registry {
+pub fn two_images(sandbox: &Sandbox, options: &str) -> Registry {
     let registry = empty();
     sandbox.use_registry(&registry);
     let common = [
@@ -101,7 +101,7 @@ fn two_images(sandbox: &Sandbox, options: &str) -> Registry {
 }
 
 /// The image's only layer is what image b of [`two_images`] has.
-fn check_b(sandbox: &Sandbox, name: &str) {
+pub fn check_b(sandbox: &Sandbox, name: &str) {
     let layer = upper(sandbox, name);
     assert!(std::fs::read(layer.join("data/one")).unwrap() == noise(1, 900_000));
     assert!(std::fs::read(layer.join("data/grown")).unwrap()[900_000..] == noise(7, 1000));
@@ -112,7 +112,7 @@ fn check_b(sandbox: &Sandbox, name: &str) {
     assert_eq!(std::fs::read_link(layer.join("data/link")).unwrap().to_str(), Some("one"));
 }
 
-fn upper(sandbox: &Sandbox, name: &str) -> std::path::PathBuf {
+pub fn upper(sandbox: &Sandbox, name: &str) -> std::path::PathBuf {
     let format = "--format={{.GraphDriver.Data.UpperDir}}";
     sandbox.coracle(["image", "inspect", format, name]).ok().text().to_owned().into()
 }
@@ -154,8 +154,45 @@ fn files_are_shared_by_hard_links_where_that_is_wanted() {
     let inode = |name: &str, path: &str| std::fs::metadata(upper(&sandbox, name).join(path)).unwrap().ino();
     assert_eq!(inode(&a, "data/one"), inode(&b, "data/one"));
     assert_ne!(inode(&a, "data/two"), inode(&b, "data/renamed"), "its mode is another");
+    // Nothing but the links shows: directories keep their times.
+    sandbox.coracle(["system", "check"]).ok();
     sandbox.coracle(["rmi", "-f", &a]).ok();
     check_b(&sandbox, &b);
+}
+
+#[test]
+fn ordinary_layers_are_converted_where_that_is_wanted() {
+    for sandbox in require!(Sandbox::both()) {
+        let registry = two_images(&sandbox, "");
+        let proxy = Flaky::watching(registry.address().parse().unwrap());
+        let [a, b, chunked] =
+            ["plain/a", "plain/b", "chunked/b"].map(|name| format!("{}/{name}", proxy.address()));
+        let options = ["--pull-option=convert_images=true", "--pull-option", "use_hard_links=true"];
+        let pull = |name: &str| sandbox.coracle(options).args(["pull", "-q", name]).ok();
+        let inode =
+            |name: &str, path: &str| std::fs::metadata(upper(&sandbox, name).join(path)).unwrap().ino();
+        pull(&a);
+        pull(&b);
+        check_b(&sandbox, &b);
+        assert_eq!(inode(&a, "data/one"), inode(&b, "data/one"));
+        assert_ne!(inode(&a, "data/two"), inode(&b, "data/renamed"), "its mode is another");
+        sandbox.coracle(["system", "check"]).ok();
+        // The same layer in chunks: what there is of it is known by the table that was made.
+        sandbox.coracle(["rmi", "-f", &b]).ok();
+        proxy.seen();
+        sandbox.coracle(["pull", "-q", &chunked]).ok();
+        let seen = proxy.seen();
+        assert!(seen.answered < 250_000, "{} bytes", seen.answered);
+        check_b(&sandbox, &chunked);
+        sandbox.coracle(["rmi", "-f", &a, &chunked]).ok();
+        // Without the option nothing of the kind happens.
+        sandbox.coracle(["pull", "-q", &a]).ok();
+        let layers = sandbox.read(sandbox.graph_root().join("overlay-layers/layers.json"));
+        assert!(!layers.contains("zstd-chunked-manifest"), "{layers}");
+        sandbox.coracle(["rmi", "-f", &a]).ok();
+        let wrong = sandbox.coracle(["--pull-option=speed=true", "pull", "-q", &a]).fails(1);
+        wrong.stderr_has("invalid pull option").stderr_has("convert_images");
+    }
 }
 
 #[test]

@@ -57,6 +57,7 @@ mod pause;
 mod pull;
 mod push;
 mod referrers;
+mod reflinks;
 mod registries;
 mod rootless;
 mod rootless_network;

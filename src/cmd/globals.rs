@@ -70,6 +70,10 @@ pub struct Globals {
     /// Send standard output to a file
     #[arg(long, value_name = "FILE", overrides_with = "out")]
     pub out: Option<PathBuf>,
+    /// How images are pulled, as storage.conf's pull_options say it: enable_partial_images=true, use_hard_links=true,
+    /// convert_images=true (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub pull_option: Vec<String>,
     /// Work on a remote engine (refused: Coracle works on this host)
     #[arg(short = 'r', long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, overrides_with = "remote")]
     pub remote: bool,
@@ -138,6 +142,7 @@ const ANYWHERE: &[&str] = &[
     "network_config_dir",
     "noout",
     "out",
+    "pull_option",
     "root",
     "runroot",
     "runtime_flag",
@@ -236,6 +241,7 @@ impl Globals {
             image_store: self.imagestore.clone(),
             storage_driver: self.storage_driver.clone(),
             storage_options: self.storage_opt.clone(),
+            pull_options: self.pull_option.clone(),
             transient_store: self.transient_store,
             runtime: self.runtime.clone(),
             runtime_flags: self.runtime_flag.clone(),

@@ -21,7 +21,7 @@ mod http;
 mod images;
 pub mod lab;
 mod lan;
-mod leaks;
+pub mod leaks;
 mod oracle;
 mod pty;
 mod reboot;

@@ -30,6 +30,8 @@ pub struct Overrides {
     pub storage_driver: Option<String>,
     /// `--storage-opt`; given at all, they replace the configured ones.
     pub storage_options: Vec<String>,
+    /// `--pull-option`, KEY=VALUE each; what is not named stays as configured.
+    pub pull_options: Vec<String>,
     /// `--transient-store`.
     pub transient_store: bool,
     /// `--runtime`.
@@ -99,7 +101,8 @@ impl Config {
             env.vars.insert("DOCKER_CONFIG".to_owned(), directory.to_string_lossy().into_owned());
         }
         let containers = ContainersConf::load(&env, &overrides.modules)?;
-        let storage = override_storage(StorageConf::load(&env)?, &overrides);
+        let mut storage = override_storage(StorageConf::load(&env)?, &overrides);
+        overrides.pull_options.iter().try_for_each(|option| storage.pull_options.set(option))?;
         let state = storage.graph_root.join("coracle");
         let configured = |path: &Option<String>| path.as_deref().map(|path| env.expand(path));
         let paths = Paths {

@@ -44,6 +44,37 @@ pub struct PullOptions {
     pub partial: bool,
     /// `use_hard_links`: it may be a link to theirs.
     pub hard_links: bool,
+    /// `convert_images`: layers without a table of contents get one, for the same.
+    pub convert: bool,
+}
+
+impl PullOptions {
+    /// Takes podman's `--pull-option KEY=VALUE`.
+    ///
+    /// # Errors
+    /// `Invalid` if it is not of that form, or nothing that is known.
+    pub fn set(&mut self, option: &str) -> Result<()> {
+        let bad = || Error::invalid(format!("invalid pull option {option:?}"));
+        let (key, value) = option.split_once('=').ok_or_else(|| bad().with_hint("KEY=true or KEY=false"))?;
+        let value = value.parse().map_err(|_| bad().with_hint("KEY=true or KEY=false"))?;
+        match self.option(key) {
+            Some(known) => *known = value,
+            None => {
+                let hint = "options are enable_partial_images, use_hard_links and convert_images";
+                return Err(bad().with_hint(hint));
+            }
+        }
+        Ok(())
+    }
+
+    fn option(&mut self, key: &str) -> Option<&mut bool> {
+        match key {
+            "enable_partial_images" => Some(&mut self.partial),
+            "use_hard_links" => Some(&mut self.hard_links),
+            "convert_images" => Some(&mut self.convert),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -188,10 +219,9 @@ fn pull_options(table: &BTreeMap<String, toml::Value>) -> PullOptions {
     };
     let mut options = PullOptions::default();
     for (key, value) in table {
-        match key.as_str() {
-            "enable_partial_images" => options.partial = is_true(value),
-            "use_hard_links" => options.hard_links = is_true(value),
-            other => tracing::debug!("pull option {other} is not used by this program"),
+        match options.option(key) {
+            Some(known) => *known = is_true(value),
+            None => tracing::debug!("pull option {key} is not used by this program"),
         }
     }
     options
@@ -252,7 +282,7 @@ mod tests {
         fs::write(dir.join("storage.conf"), text).unwrap();
         let conf = StorageConf::load(&user(tmp.path())).unwrap();
         assert_eq!(conf.graph_root, tmp.path().join("graph"));
-        assert_eq!(conf.pull_options, PullOptions { partial: true, hard_links: false });
+        assert_eq!(conf.pull_options, PullOptions { partial: true, ..PullOptions::default() });
         assert!(conf.run_root.ends_with("containers"));
         assert_eq!(conf.driver.as_deref(), Some("overlay"));
         assert_eq!(
@@ -260,6 +290,18 @@ mod tests {
             ["overlay.ignore_chown_errors=true", "overlay.mount_program=/usr/bin/fuse-overlayfs"]
         );
         assert_eq!(conf.image_stores, [PathBuf::from("/srv/images")]);
+    }
+
+    #[test]
+    fn pull_options_are_set_one_by_one() {
+        let mut options = PullOptions::default();
+        for option in ["enable_partial_images=true", "convert_images=true", "convert_images=false"] {
+            options.set(option).unwrap();
+        }
+        assert_eq!(options, PullOptions { partial: true, ..PullOptions::default() });
+        for bad in ["convert_images", "convert_images=perhaps", "speed=true", ""] {
+            assert!(options.set(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

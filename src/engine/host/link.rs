@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::rooted;
@@ -17,7 +17,8 @@ const TEMPORARY: &str = ".coracle-link";
 /// Makes the regular file `target` below `to` share its content with `source` below `from`, which has the same. `false`:
 /// the file system cannot, and there is no use in trying others.
 ///
-/// A hard link is made only of two files that are the same in everything that is seen but the time.
+/// A hard link is made only of two files that are the same in everything that is seen but the time. The directory it is made in
+/// keeps its times: they are part of the layer.
 pub fn share(
     from: BorrowedFd<'_>,
     source: &Path,
@@ -47,13 +48,16 @@ pub fn share(
         Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::NOTTY | Errno::NOSYS) => return Ok(hard_link),
         Err(e) => return Err(failed(e)),
     }
-    let time = |seconds: i64, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as i64 };
-    let times = Timestamps {
-        last_access: time(other.st_atime, other.st_atime_nsec),
-        last_modification: time(other.st_mtime, other.st_mtime_nsec),
-    };
-    rustix::fs::futimens(&new, &times).map_err(failed)?;
+    rustix::fs::futimens(&new, &times(&other)).map_err(failed)?;
     Ok(true)
+}
+
+fn times(of: &Stat) -> Timestamps {
+    let time = |seconds: i64, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as i64 };
+    Timestamps {
+        last_access: time(of.st_atime, of.st_atime_nsec),
+        last_modification: time(of.st_mtime, of.st_mtime_nsec),
+    }
 }
 
 /// Whether there are no extended attributes but the label that everything has.
@@ -66,15 +70,16 @@ fn replace(from: BorrowedFd<'_>, source: &Path, to: BorrowedFd<'_>, target: &Pat
     let failed = |e: Errno| Error::os("link a file", e);
     let parent = |root: BorrowedFd<'_>, path: &Path| {
         let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        rooted::open_in_root(root, directory, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
+        rooted::open_in_root(root, directory, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
     };
     let name =
         |path: &Path| path.file_name().map(std::ffi::OsStr::to_owned).ok_or_else(|| failed(Errno::INVAL));
     let (old, new) = (parent(from, source)?, parent(to, target)?);
+    let before = rustix::fs::fstat(&new).map_err(failed)?;
     rustix::fs::linkat(&old, name(source)?, &new, TEMPORARY, AtFlags::empty()).map_err(failed)?;
     let renamed = rustix::fs::renameat_with(&new, TEMPORARY, &new, name(target)?, RenameFlags::empty());
     if renamed.is_err() {
         let _ = rustix::fs::unlinkat(&new, TEMPORARY, AtFlags::empty());
     }
-    renamed.map_err(failed)
+    renamed.and_then(|()| rustix::fs::futimens(&new, &times(&before))).map_err(failed)
 }

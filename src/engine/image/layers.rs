@@ -210,9 +210,29 @@ impl Pull<'_> {
             .and_then(|stream| self.apply(index, stream, &staged));
         let applied = applied.with_context(|| format!("layer {}", short(&layer.blob.digest)))?;
         check(layer, &applied)?;
+        self.convert(&staged)?;
         let mut new = new_layer(layer, &applied);
         new.toc = staged.toc_path().exists();
         Ok((staged, new))
+    }
+
+    /// Gives the layer a table of contents, if it has none and that is wanted.
+    fn convert(&self, staged: &StagedLayer) -> Result<()> {
+        let path = staged.toc_path();
+        if !self.engine.config.storage.pull_options.convert || path.exists() {
+            return Ok(());
+        }
+        match partial::convert(self.engine, staged) {
+            Err(e) if e.kind() == ErrorKind::DiskFull => Err(e),
+            Err(e) => {
+                tracing::debug!("a layer is not converted: {e}");
+                match std::fs::remove_file(&path) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path, e)),
+                    _ => Ok(()),
+                }
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Brings only what the store lacks of a layer that says what is in it.

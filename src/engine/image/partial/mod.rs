@@ -6,9 +6,10 @@
 //! verified like any other's. A table can therefore say what it likes: whatever is wrong with it, the blob is then fetched
 //! as a whole. What is not verified is the blob's own digest, which is not recorded.
 //!
-//! Only where storage.conf's `pull_options` say `enable_partial_images`. The tables are kept beside the layers as
+//! Only where storage.conf's `pull_options` say `enable_partial_images`; for `convert_images` see [`convert`]. The tables are kept beside the layers as
 //! containers/storage keeps them (`zstd-chunked-manifest`), for podman's pulls and for ours.
 
+mod convert;
 mod estargz;
 
 use std::collections::{HashMap, HashSet};
@@ -30,6 +31,8 @@ use crate::engine::store::diff::tarsplit::{Item, Items};
 use crate::engine::store::diff::{self, Applied, ApplyOptions, chunked};
 use crate::engine::store::{LAYER_TOC, StagedLayer};
 use crate::engine::{Engine, Error, Result};
+
+pub(super) use convert::convert;
 
 /// What lies between two ranges is fetched with them if it is no more than this many bytes.
 const GAP: u64 = 4 << 10;
