@@ -71,6 +71,60 @@ fn an_image_that_is_mounted_stays() {
 }
 
 #[test]
+fn an_image_is_mounted_or_removed_but_not_both() {
+    for sandbox in require!(both()) {
+        let mount = "--mount=type=image,src=lab/tools,dst=/tools";
+        let create = ["create", "--pull=never", "--name=c", "--network=none", mount, IMAGE, "true"];
+        let (mut mounted, mut removed) = (0, 0);
+        for round in 0..40 {
+            if mounted > 1 && removed > 1 {
+                break;
+            }
+            sandbox.coracle(["pull", "-q", "lab/tools"]).ok();
+            let (made, gone) = std::thread::scope(|scope| {
+                let made = scope.spawn(|| sandbox.coracle(create).run());
+                // Now the one, now the other is first.
+                std::thread::sleep(std::time::Duration::from_millis(round % 10 * 4));
+                let gone = sandbox.coracle(["rmi", "lab/tools"]).run();
+                (made.join().unwrap(), gone)
+            });
+            match (made.exit_code(), gone.exit_code()) {
+                (0, 1) => {
+                    gone.stderr_has("container c mounts it");
+                    sandbox.coracle(["start", "-a", "c"]).ok();
+                    sandbox.coracle(["rm", "c"]).ok();
+                    mounted += 1;
+                }
+                (125, 0) => {
+                    made.stderr_has("No such image: lab/tools");
+                    sandbox.coracle(["container", "exists", "c"]).fails(1);
+                    removed += 1;
+                }
+                _ => panic!("{made}\n{gone}"),
+            }
+        }
+        // What an interrupted create left does not count once it is cleared away.
+        sandbox.coracle(["pull", "-q", "lab/tools"]).ok();
+        let killed = sandbox.coracle(create).env("CORACLE_FAILPOINT", "create.before-images").run();
+        assert_ne!(killed.exit_code(), 0);
+        sandbox.coracle(["rmi", "lab/tools"]).ok();
+    }
+}
+
+#[test]
+fn a_container_whose_image_to_mount_went_says_so() {
+    let sandbox = require!(both()).swap_remove(0);
+    let mount = "--mount=type=image,src=lab/tools,dst=/tools";
+    sandbox.coracle(["pull", "-q", "lab/tools"]).ok();
+    sandbox.coracle(["create", "--name=c", "--network=none", mount, IMAGE, "true"]).ok();
+    // podman knows nothing of what our containers mount.
+    require!(sandbox.podman(["rmi", "docker.io/lab/tools"])).ok();
+    let failed = sandbox.coracle(["start", "-a", "c"]).fails(125);
+    failed.stderr_has("mount image lab/tools at /tools").stderr_has("no such image");
+    sandbox.coracle(["rm", "c"]).ok();
+}
+
+#[test]
 fn files_that_match_a_pattern_are_mounted() {
     for sandbox in require!(both()) {
         let dir = sandbox.mkdir("work/globs");

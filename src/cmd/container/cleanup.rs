@@ -3,6 +3,7 @@
 use super::select::{SelectArgs, Selection};
 use crate::cmd::{Context, Exit};
 use crate::engine::container::{RemoveOptions, cleanup, remove};
+use crate::engine::image::mounted::{self, Mounters};
 use crate::engine::{ErrorKind, Result};
 use clap::Args;
 
@@ -43,7 +44,7 @@ pub fn run(cx: &Context, args: CleanupArgs) -> Result<Exit> {
         if args.rm && result.is_ok() {
             result = remove(engine, id, &RemoveOptions::default()).map(drop);
             if let (Ok(()), Ok(Some(image))) = (&result, image) {
-                result = engine.store.delete_image(&image).map(drop);
+                result = mounted::delete(engine, &image, &mut Mounters::new(engine)).map(drop);
             }
         }
         match result {

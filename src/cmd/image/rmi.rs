@@ -4,8 +4,8 @@ use clap::Args;
 
 use crate::cmd::{Context, Exit};
 use crate::engine::container::remove as container;
-use crate::engine::image::mounted::mounters;
-use crate::engine::image::remove::{RemoveOptions, Removed, all, remove};
+use crate::engine::image::mounted::Mounters;
+use crate::engine::image::remove::{RemoveOptions, Removed, all, remove_one_of};
 use crate::engine::image::{find, short_id};
 use crate::engine::{Engine, Error, ErrorKind, Result};
 
@@ -47,8 +47,10 @@ pub fn run(cx: &Context, args: RmiArgs) -> Result<Exit> {
     let options = RemoveOptions { force, no_prune: args.no_prune, ignore: args.ignore || args.force };
     let names = if args.all { all(engine)? } else { args.images.clone() };
     let mut exit = Exit::OK;
+    let mut mounters = Mounters::new(engine);
     for name in &names {
-        let removed = check_platform(cx, name, &args.platform).and_then(|()| remove_one(cx, name, &options));
+        let removed = check_platform(cx, name, &args.platform)
+            .and_then(|()| remove_one(engine, name, &options, &mut mounters));
         match removed {
             Ok(removed) => print(cx, &removed)?,
             // With --all an image may have gone with its child.
@@ -63,26 +65,30 @@ pub fn run(cx: &Context, args: RmiArgs) -> Result<Exit> {
     Ok(exit)
 }
 
-fn remove_one(cx: &Context, name: &str, options: &RemoveOptions) -> Result<Vec<Removed>> {
-    let engine = cx.engine()?;
-    match remove(engine, name, options) {
+fn remove_one<'e>(
+    engine: &'e Engine,
+    name: &str,
+    options: &RemoveOptions,
+    mounters: &mut Mounters<'e>,
+) -> Result<Vec<Removed>> {
+    match remove_one_of(engine, name, options, mounters) {
         // By a container, perhaps, that an interrupted command left half made or half removed.
         Err(e) if e.kind() == ErrorKind::InUse && crate::engine::container::remove::repair(engine)? > 0 => {
-            remove_one(cx, name, options)
+            remove_one(engine, name, options, mounters)
         }
         Err(e) if e.kind() == ErrorKind::InUse && options.force => {
-            remove_containers(engine, &find(engine, name)?.image.id)?;
-            remove(engine, name, options)
+            remove_containers(engine, &find(engine, name)?.image.id, mounters)?;
+            remove_one_of(engine, name, options, mounters)
         }
         removed => removed,
     }
 }
 
 /// Removes the containers that use or mount an image; those of other programs are not ours to remove.
-fn remove_containers(engine: &Engine, image: &str) -> Result<()> {
+fn remove_containers(engine: &Engine, image: &str, mounters: &mut Mounters<'_>) -> Result<()> {
     let options =
         container::RemoveOptions { force: true, depend: true, ..container::RemoveOptions::default() };
-    for mounter in mounters(engine)?.remove(image).unwrap_or_default() {
+    for mounter in mounters.of(image)? {
         container::remove(engine, &mounter.id, &options)?;
     }
     for container in engine.store.containers()?.into_iter().filter(|c| c.image == image) {

@@ -170,6 +170,8 @@ fn build(
     for owner in namespaces::needed(spec) {
         remove::note_user(&engine.state.lock(&owner)?, locked.id())?;
     }
+    crate::failpoint!("create.before-images");
+    image::mounted::check(engine, spec)?;
     let mut layer = String::new();
     if spec.image.rootfs.is_none() {
         let maps = namespaces::id_maps(engine, spec, host)?.unwrap_or_default();

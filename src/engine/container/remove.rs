@@ -4,6 +4,7 @@ use super::settle::{exit_file, settle, undo_start, uninit};
 use super::stop::{StopOptions, stop};
 use super::told::tell;
 use super::volumes;
+use crate::engine::image::mounted::{self, Mounters};
 use crate::engine::state::{ContainerState, Locked, Record, Status};
 use crate::engine::store::Trash;
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
@@ -129,7 +130,7 @@ pub(super) fn purge(
     }
     if let Some(image) = image {
         // `--rmi`: another container of the image is reason enough to keep it.
-        if let Err(e) = engine.store.delete_image(&image) {
+        if let Err(e) = mounted::delete(engine, &image, &mut Mounters::new(engine)) {
             tracing::debug!("image {image} stays: {e}");
         }
     }

@@ -5,7 +5,7 @@
 //! dangling parents. An image is not "deleted" while others are built on it: its data is still there.
 
 use super::lookup::find;
-use super::mounted::mounters;
+use super::mounted::{self, Mounters};
 use super::told::tell;
 use super::tree::Tree;
 use super::{Found, short_id};
@@ -41,6 +41,16 @@ pub struct Removed {
 /// `InUse` if a container uses it: removing the containers (`--force`) is the caller's business, as it knows them.
 /// `Conflict` if it is named by ID and has several names.
 pub fn remove(engine: &Engine, name: &str, options: &RemoveOptions) -> Result<Vec<Removed>> {
+    remove_one_of(engine, name, options, &mut Mounters::new(engine))
+}
+
+/// [`remove`] of one of many.
+pub fn remove_one_of<'e>(
+    engine: &'e Engine,
+    name: &str,
+    options: &RemoveOptions,
+    mounters: &mut Mounters<'e>,
+) -> Result<Vec<Removed>> {
     let found = match find(engine, name) {
         Err(e) if e.kind() == ErrorKind::NotFound && options.ignore => return Ok(Vec::new()),
         found => found?,
@@ -53,7 +63,8 @@ pub fn remove(engine: &Engine, name: &str, options: &RemoveOptions) -> Result<Ve
     }
     let tree = Tree::load(engine)?;
     let mut removed = Vec::new();
-    delete(engine, &tree, &found.image, options, false, &mut removed)?;
+    Removal { engine, mounters, options, with_size: false, removed: &mut removed }
+        .delete(&tree, &found.image)?;
     Ok(removed)
 }
 
@@ -81,41 +92,42 @@ fn untag(engine: &Engine, found: &Found, options: &RemoveOptions) -> Result<Opti
     Ok(Some(Removed { id: image.id.clone(), untagged: vec![name], ..Removed::default() }))
 }
 
-/// Deletes the image and then its dangling parents.
-fn delete(
-    engine: &Engine,
-    tree: &Tree<'_>,
-    image: &ImageRecord,
-    options: &RemoveOptions,
+/// Images being deleted.
+struct Removal<'a, 'e> {
+    engine: &'e Engine,
+    mounters: &'a mut Mounters<'e>,
+    options: &'a RemoveOptions,
     with_size: bool,
-    removed: &mut Vec<Removed>,
-) -> Result<()> {
-    let has_children = tree.has_children(image);
-    // Before it is gone: afterwards the record cannot tell.
-    let parent = if options.no_prune { None } else { tree.parent(image).map(|p| p.id.clone()) };
-    let size = if with_size { engine.store.image_size(&image.id).unwrap_or(0) } else { 0 };
-    if let Some(mounter) = mounters(engine)?.remove(&image.id).and_then(|mut all| all.pop()) {
-        let what = format!("image {} is in use: container {} mounts it", image.id, mounter.name);
-        return Err(Error::new(ErrorKind::InUse, what));
+    removed: &'a mut Vec<Removed>,
+}
+
+impl Removal<'_, '_> {
+    /// Deletes the image and then its dangling parents.
+    fn delete(&mut self, tree: &Tree<'_>, image: &ImageRecord) -> Result<()> {
+        let engine = self.engine;
+        let has_children = tree.has_children(image);
+        // Before it is gone: afterwards the record cannot tell.
+        let parent = if self.options.no_prune { None } else { tree.parent(image).map(|p| p.id.clone()) };
+        let size = if self.with_size { engine.store.image_size(&image.id).unwrap_or(0) } else { 0 };
+        match mounted::delete(engine, &image.id, self.mounters) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            result => result?,
+        };
+        tell(engine, "delete", &image.id, image.names.first().map_or("", String::as_str));
+        self.removed.push(Removed {
+            id: image.id.clone(),
+            untagged: image.names.clone(),
+            deleted: !has_children,
+            size,
+        });
+        let Some(parent) = parent else { return Ok(()) };
+        let now = Tree::load(engine)?;
+        let Some(record) = now.images().iter().find(|i| i.id == parent) else { return Ok(()) };
+        if !now.is_dangling(record) || now.in_use()?.contains(&parent) {
+            return Ok(());
+        }
+        self.delete(&now, record)
     }
-    match engine.store.delete_image(&image.id) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        result => result?,
-    };
-    tell(engine, "delete", &image.id, image.names.first().map_or("", String::as_str));
-    removed.push(Removed {
-        id: image.id.clone(),
-        untagged: image.names.clone(),
-        deleted: !has_children,
-        size,
-    });
-    let Some(parent) = parent else { return Ok(()) };
-    let now = Tree::load(engine)?;
-    let Some(record) = now.images().iter().find(|i| i.id == parent) else { return Ok(()) };
-    if !now.is_dangling(record) || now.in_use()?.contains(&parent) {
-        return Ok(());
-    }
-    delete(engine, &now, record, options, with_size, removed)
 }
 
 /// Removes unused images: dangling ones, or with `all` every one that no container uses. `keep` decides further.
@@ -129,6 +141,8 @@ pub fn prune(
     let tree = Tree::load(engine)?;
     let in_use = tree.in_use()?;
     let mut removed: Vec<Removed> = Vec::new();
+    let mut mounters = Mounters::new(engine);
+    let options = RemoveOptions::default();
     for image in tree.images() {
         let wanted = all || tree.is_dangling(image);
         if image.read_only || !wanted || in_use.contains(&image.id) || keep(image)? {
@@ -138,8 +152,14 @@ pub fn prune(
             continue;
         }
         let now = Tree::load(engine)?;
-        let deleted = delete(engine, &now, image, &RemoveOptions::default(), true, &mut removed);
-        if let Err(e) = deleted {
+        let mut removal = Removal {
+            engine,
+            mounters: &mut mounters,
+            options: &options,
+            with_size: true,
+            removed: &mut removed,
+        };
+        if let Err(e) = removal.delete(&now, image) {
             tracing::warn!("{e}");
         }
     }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
-use super::mounted::mounters;
+use super::mounted::Mounters;
 use super::{ImageConfig, config_of};
 use crate::engine::store::{ImageRecord, LayerRecord};
 use crate::engine::{Digest, Engine, Result};
@@ -115,7 +115,7 @@ impl<'a> Tree<'a> {
         for container in self.engine.store.containers()? {
             users.entry(container.image).or_default().push(container.id);
         }
-        for (image, mounters) in mounters(self.engine)? {
+        for (image, mounters) in Mounters::new(self.engine).all()? {
             let users = users.entry(image).or_default();
             for mounter in mounters.into_iter().filter(|m| !users.contains(&m.id)).collect::<Vec<_>>() {
                 users.push(mounter.id);

@@ -225,6 +225,23 @@ impl State {
         Ok(found)
     }
 
+    /// IDs of all containers, of those being made or removed as well.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let mut ids = ids_in(&self.persistent())?;
+        ids.extend(ids_in(&self.ephemeral())?);
+        Ok(ids)
+    }
+
+    /// The spec of a container, complete or not; `None` when it is gone, or was claimed a moment ago.
+    pub fn spec(&self, id: &str) -> Result<Option<ContainerSpec>> {
+        let Some((dir, _)) = self.place(id) else { return Ok(None) };
+        match record::read_spec(&dir) {
+            Ok(stored) => Ok(Some(stored.spec)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// IDs of directories without `state.json`: an interrupted create or remove, or one under way (then its lock
     /// is held).
     pub fn unfinished(&self) -> Result<Vec<String>> {

@@ -263,8 +263,12 @@ pub(super) fn readable(bytes: &[u8]) -> bool {
 
 pub(super) fn read_spec(dir: &Path) -> Result<StoredSpec<ContainerSpec>> {
     let path = dir.join("spec.json");
-    let bytes =
-        read_optional(&path)?.ok_or_else(|| Error::corrupt(format!("{} is missing", path.display())))?;
+    let missing = || match dir.join("state.json").exists() {
+        true => Error::corrupt(format!("{} is missing", path.display())),
+        // Removed a moment ago, or not made yet.
+        false => Error::not_found(format!("{} is missing", path.display())),
+    };
+    let bytes = read_optional(&path)?.ok_or_else(missing)?;
     serde_json::from_slice(&bytes)
         .map_err(|e| Error::corrupt(format!("parse {}", path.display())).with_source(e))
 }

@@ -48,6 +48,20 @@ impl Store {
         Err(image_missing(id))
     }
 
+    /// Waits until whoever deletes images now has done so, and tells which of these are not there.
+    pub fn missing_images<'i>(&self, ids: &[&'i str]) -> Result<Vec<&'i str>> {
+        let _settled = FileLock::shared(&self.layout.images_lock())?;
+        let mut missing = Vec::new();
+        for id in ids {
+            match self.image(id) {
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::NotFound => missing.push(*id),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(missing)
+    }
+
     /// The image by full name, ID, unambiguous ID prefix (`sha256:` before it is allowed) or manifest digest; no
     /// short-name resolution. [`ErrorKind::Conflict`] if a prefix matches several.
     pub fn lookup_image(&self, name: &str) -> Result<ImageRecord> {
@@ -176,6 +190,11 @@ impl Store {
     /// Deletes an image and the layers only it used; returns the IDs of those.
     /// [`ErrorKind::InUse`] if a container uses it, [`ErrorKind::Unsupported`] if it lies in a read-only store.
     pub fn delete_image(&self, id: &str) -> Result<Vec<String>> {
+        self.delete_image_unless(id, || Ok(()))
+    }
+
+    /// [`Store::delete_image`], if `refuse` has no error: it is asked under the locks.
+    pub fn delete_image_unless(&self, id: &str, refuse: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
         let mut layers = Layers::lock(self)?;
         let mut images = Images::lock(self)?;
         let image = images.get(id)?;
@@ -183,6 +202,7 @@ impl Store {
             let name = container.names.first().unwrap_or(&container.id);
             return Err(Error::new(ErrorKind::InUse, format!("image {id} is in use by container {name}")));
         }
+        refuse()?;
         let stands_on = image.mapped_layers.iter().chain(&image.top_layer);
         let mut notes = Vec::new();
         // An image without layers has its directory to lose.
