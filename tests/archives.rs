@@ -385,6 +385,7 @@ fn what_cannot_be_loaded_or_saved_is_said_and_leaves_nothing() {
     let load = |bytes: Vec<u8>| sandbox.coracle(["load"]).stdin(bytes).fails(1);
     load(Vec::new()).stderr_has("does not match any of the supported image formats");
     load(b"not a tar at all, but long enough for one\n".repeat(100)).stderr_has("is no image archive");
+    load(b"short\n".to_vec()).stderr_has("payload does not match any of the supported image formats");
     load(tar(&[("etc/passwd".into(), b"x".to_vec())])).stderr_has("supported image formats");
     load(tar(&[("manifest.json".into(), b"[{".to_vec())])).stderr_has("manifest.json");
     let missing = json!([{"Config": "c.json", "RepoTags": null, "Layers": []}]).to_string();

@@ -272,6 +272,13 @@ fn an_image_goes_to_another_user_and_comes_back() {
     sandbox.coracle(["rmi", "lab/multi"]).ok();
     scp(&["elsewhere::lab/multi"]).ok().stdout_is("Loaded image: lab/multi:latest");
     assert_eq!(id(&sandbox), before);
+    // With a further name, there and here.
+    scp(&["lab/multi", "elsewhere::other/name:1"]).ok().stdout_has("Loaded image: lab/multi:latest");
+    scp(&["elsewhere::other/name:1", "here:2"]).ok();
+    let ids = ["lab/multi", "other/name:1", "here:2"]
+        .map(|name| sandbox.coracle(["image", "inspect", "--format={{.Id}}", name]).ok().text().to_owned());
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    scp(&["lab/multi", "elsewhere::Not/A name"]).fails(1);
     scp(&["elsewhere::lab/nope"]).fails(1).stderr_has("No such image: lab/nope");
     scp(&["lab/nope", "elsewhere::"]).fails(1).stderr_has("No such image: lab/nope");
     scp(&["lab/multi", "nowhere::"]).fails(1).stderr_has("the other side failed");

@@ -77,6 +77,9 @@ fn images_are_filtered() {
         ("reference=busybox".to_owned(), "busybox"),
         ("reference=lab/*".to_owned(), "busybox config"),
         ("reference=*:nope".to_owned(), ""),
+        ("reference!=busybox".to_owned(), "config"),
+        (format!("id!={}", &id[..8]), "config"),
+        ("containers!=true".to_owned(), "busybox config"),
         (format!("id={}", &id[..8]), "busybox"),
         ("dangling=true".to_owned(), ""),
         ("dangling=false".to_owned(), "busybox config"),
@@ -88,13 +91,22 @@ fn images_are_filtered() {
     for (filter, expected) in cases {
         assert_eq!(list(&filter), expected, "{filter}");
     }
+    // An image is listed under the names that were asked for; by its ID, under all.
+    sandbox.coracle(["tag", "lab/busybox", "other/name:1", "other/name:2"]).ok();
+    let names = |asked: &str| {
+        let listed =
+            sandbox.coracle(["images", "--sort=tag", "--format={{.Repository}}:{{.Tag}}", asked]).ok();
+        listed.text().trim().replace('\n', " ")
+    };
+    assert_eq!(names("lab/busybox"), "docker.io/lab/busybox:latest");
+    assert_eq!(names("name"), "localhost/other/name:1 localhost/other/name:2");
+    assert_eq!(names("other/name:2"), "localhost/other/name:2");
+    assert_eq!(names(&id[..8]).split(' ').count(), 3);
+    assert_eq!(list("reference=*:1"), "name");
     sandbox.coracle(["untag", "lab/busybox"]).ok();
     assert_eq!(list("dangling=true"), "<none>");
     sandbox.coracle(["images"]).ok().stdout_has("<none>");
-    sandbox
-        .coracle(["images", "--filter", "colour=red"])
-        .fails(1)
-        .stderr_has("invalid filter \"colour\"");
+    sandbox.coracle(["images", "--filter", "colour=red"]).fails(1).stderr_has("invalid filter \"colour\"");
     sandbox
         .coracle(["images", "--filter", "a=b", "x"])
         .fails(1)

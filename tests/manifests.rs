@@ -191,6 +191,9 @@ fn an_artifact_of_files_is_part_of_a_list() {
     sandbox.pull("lab/busybox");
     let registry = empty();
     let file = sandbox.write("work/bill.json", "{\"bill\": true}");
+    sandbox.coracle(["manifest", "create", "empty"]).ok();
+    let shown = sandbox.coracle(["manifest", "inspect", "-v", "empty"]).ok().json();
+    assert_eq!((&shown["schemaVersion"], &shown["manifests"]), (&2.into(), &serde_json::json!([])));
     sandbox.coracle(["manifest", "create", "list", "containers-storage:lab/busybox"]).ok();
     let add =
         ["manifest", "add", "--artifact", "--artifact-type=application/x-bill", "--annotation=k=v", "list"];
@@ -204,6 +207,7 @@ fn an_artifact_of_files_is_part_of_a_list() {
     let digest = raw["manifests"][1]["digest"].as_str().unwrap();
     let artifact: Value = serde_json::from_slice(&registry.manifest("some/list", digest)).unwrap();
     assert_eq!(artifact["layers"][0]["annotations"]["org.opencontainers.image.title"], "bill.json");
+    assert_eq!(artifact["layers"][0]["mediaType"], "text/plain");
     let blob = std::fs::read(registry.blob_file(artifact["layers"][0]["digest"].as_str().unwrap())).unwrap();
     assert_eq!(blob, b"{\"bill\": true}");
 }

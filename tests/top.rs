@@ -66,6 +66,8 @@ fn top_shows_the_processes_of_the_container_alone() {
 fn history_is_the_image_s_own() {
     let sandbox = require!(Sandbox::user());
     sandbox.pull("lab/config");
+    let tags = sandbox.coracle(["history", "--format={{.Tags}}", "lab/config"]).ok();
+    assert_eq!(tags.lines()[0], "[docker.io/lab/config:latest]");
     let shown = sandbox.coracle(["history", "lab/config"]).ok();
     let headings: Vec<&str> =
         shown.lines()[0].split("  ").filter(|w| !w.trim().is_empty()).map(str::trim).collect();

@@ -98,20 +98,19 @@ impl<'a> Accounts<'a> {
         self.keychain.store(key, login).with_context(|| format!("store the credentials for {key}"))
     }
 
-    /// Forgets the login of a registry.
+    /// Forgets the login of a registry. `false`: there is none, anywhere.
     ///
-    /// `NotFound` if there is none.
-    pub fn log_out(&self, key: &str) -> Result<()> {
+    /// `NotFound` if there is one that others of the caller's programs keep: the registry would still know them.
+    pub fn log_out(&self, key: &str) -> Result<bool> {
         if self.keychain.remove(key).with_context(|| format!("logging out of {key:?}"))? {
-            return Ok(());
+            return Ok(true);
         }
-        let missing = Error::not_found(format!("not logged into {key}"));
-        Err(match self.keychain.elsewhere(key).map(Path::display) {
-            Some(path) => missing.with_hint(format!(
+        match self.keychain.elsewhere(key).map(Path::display) {
+            Some(path) => Err(Error::not_found(format!("not logged into {key}")).with_hint(format!(
                 "there are credentials in {path}: remove them with --authfile, or with --compat-auth-file if it is docker's"
-            )),
-            None => missing,
-        })
+            ))),
+            None => Ok(false),
+        }
     }
 
     /// Forgets all of them.

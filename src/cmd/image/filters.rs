@@ -1,4 +1,4 @@
-//! `--filter` on images: docker's keys and podman's.
+//! `--filter` on images: docker's keys and podman's, and podman's negation `KEY!=VALUE`: none of the values may match.
 
 use crate::engine::filter::{self, Given, has, truth};
 use crate::engine::image::{self, ImageConfig};
@@ -8,19 +8,27 @@ use crate::engine::{Engine, Result};
 use jiff::Timestamp;
 use std::collections::HashSet;
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 23] = [
     "after",
     "before",
     "containers",
+    "containers!",
     "dangling",
+    "dangling!",
     "digest",
+    "digest!",
     "id",
+    "id!",
     "intermediate",
+    "intermediate!",
     "label",
     "label!",
     "manifest",
+    "manifest!",
     "readonly",
+    "readonly!",
     "reference",
+    "reference!",
     "since",
     "until",
     "external",
@@ -43,7 +51,7 @@ pub struct Facts {
 impl Filters {
     /// Checks `KEY=VALUE` words; `reference` is the image named on the command line.
     pub fn parse(words: &[String], reference: Option<&str>) -> Result<Filters> {
-        let mut given = Given::parse(words, &KEYS, |key, value| match key {
+        let mut given = Given::parse(words, &KEYS, |key, value| match plain(key) {
             "dangling" | "intermediate" | "manifest" | "readonly" => filter::is_truth(value),
             _ => None,
         })?;
@@ -55,12 +63,26 @@ impl Filters {
 
     /// Whether images that others are built on are asked for or asked about.
     pub fn need_parents(&self) -> bool {
-        self.0.has("dangling") || self.0.has("intermediate")
+        self.speak_of("dangling") || self.speak_of("intermediate")
     }
 
     /// Whether the user chose by name or by kind, so that nothing else is to be hidden.
     pub fn chooses_untagged(&self) -> bool {
-        self.need_parents() || self.0.has("id")
+        self.need_parents() || self.speak_of("id")
+    }
+
+    /// Whether the key is there, be it negated.
+    fn speak_of(&self, key: &str) -> bool {
+        self.0.iter().any(|(given, _)| plain(given) == key)
+    }
+
+    /// Whether a name is one of those that are asked for, where names are: an image is listed under these alone, as docker
+    /// has it. One that was chosen by its ID is listed under all.
+    pub fn shows(&self, image: &ImageRecord, name: &str) -> bool {
+        let wanted = self.values("reference");
+        wanted.is_empty()
+            || wanted.iter().any(|pattern| matches_name(name, pattern))
+            || !image.names.iter().any(|name| wanted.iter().any(|pattern| matches_name(name, pattern)))
     }
 
     fn values(&self, key: &str) -> &[String] {
@@ -73,7 +95,7 @@ impl Filters {
             let names = keys.iter().flat_map(|key| self.values(key));
             names.map(|name| image::find(engine, name).map(|found| found.image.created)).collect()
         };
-        let used = match self.0.has("containers") {
+        let used = match self.speak_of("containers") {
             true => engine.store.containers()?.into_iter().map(|c| c.image).collect(),
             false => HashSet::new(),
         };
@@ -97,6 +119,11 @@ impl Filters {
     }
 }
 
+/// The key without its negation.
+fn plain(key: &str) -> &str {
+    key.strip_suffix('!').unwrap_or(key)
+}
+
 fn matches_key(
     key: &str,
     values: &[String],
@@ -104,6 +131,14 @@ fn matches_key(
     image: &ImageRecord,
     facts: &Facts,
 ) -> Result<bool> {
+    if plain(key) != key {
+        for value in values {
+            if matches_key(plain(key), std::slice::from_ref(value), engine, image, facts)? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
     let any = |is: bool| values.iter().any(|v| truth(v) == Some(is));
     let untagged = image.names.is_empty();
     let parent = facts.parents.contains(&image.id);
@@ -121,10 +156,10 @@ fn matches_key(
         "until" => facts.until.is_some_and(|t| image.created < t),
         "containers" => any(facts.used.contains(&image.id)),
         "reference" => values.iter().any(|v| matches_reference(image, v)),
-        "label" | "label!" => {
+        "label" => {
             let labels =
                 image::config_of(engine, image).unwrap_or_else(|_| ImageConfig::default()).config.labels;
-            values.iter().all(|v| has(&labels, v) == (key == "label"))
+            values.iter().all(|v| has(&labels, v))
         }
         // external: images that podman knows and we do not; there are none.
         _ => true,
@@ -137,12 +172,14 @@ fn matches_reference(image: &ImageRecord, pattern: &str) -> bool {
     if id.len() >= 3 && image.id.starts_with(id) {
         return true;
     }
-    image.names.iter().any(|name| {
-        let (bare, _) = split_name(name);
-        [name.as_str(), bare].iter().any(|text| {
-            let starts = std::iter::once(0).chain(text.match_indices('/').map(|(i, _)| i + 1));
-            starts.into_iter().any(|start| glob(pattern, &text[start..]))
-        })
+    image.names.iter().any(|name| matches_name(name, pattern))
+}
+
+fn matches_name(name: &str, pattern: &str) -> bool {
+    let (bare, _) = split_name(name);
+    [name, bare].iter().any(|text| {
+        let starts = std::iter::once(0).chain(text.match_indices('/').map(|(i, _)| i + 1));
+        starts.into_iter().any(|start| glob(pattern, &text[start..]))
     })
 }
 
@@ -188,9 +225,10 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_values_are_refused() {
-        for bad in ["colour=red", "dangling", "dangling=maybe", "until=soon"] {
+        for bad in ["colour=red", "dangling", "dangling!=maybe", "until=soon", "before!=x", "label!!=x"] {
             assert!(Filters::parse(&[bad.to_owned()], None).is_err(), "{bad}");
         }
-        assert!(Filters::parse(&["label!=a=b".to_owned(), "dangling=1".to_owned()], Some("x")).is_ok());
+        let fine = ["label!=a=b", "reference!=x", "dangling=1"].map(str::to_owned);
+        assert!(Filters::parse(&fine, Some("x")).is_ok());
     }
 }

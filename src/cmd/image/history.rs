@@ -63,12 +63,13 @@ pub fn run(cx: &Context, args: HistoryArgs) -> Result<Exit> {
         .into_iter()
         .map(|step| {
             let size = if step.empty_layer { 0 } else { sizes.next().unwrap_or(0) };
-            Row { id: None, size, created: step.created.parse().ok(), step, show }
+            Row { id: None, tags: Vec::new(), size, created: step.created.parse().ok(), step, show }
         })
         .rev()
         .collect();
     if let Some(last) = rows.first_mut() {
         last.id = Some(found.image.id.clone());
+        last.tags = found.image.names;
     }
     cx.print(LISTING.render(&plan, &rows)?)?;
     Ok(Exit::OK)
@@ -83,6 +84,7 @@ struct Show {
 
 struct Row {
     id: Option<String>,
+    tags: Vec<String>,
     step: History,
     size: u64,
     created: Option<Timestamp>,
@@ -134,6 +136,7 @@ const LISTING: Listing<Row> = Listing {
         column("Size", "SIZE", Row::size, Json::Skip),
         column("Comment", "COMMENT", |r| r.step.comment.as_str().into(), Json::Skip),
         column("Created", "CREATED", Row::created_since, Json::Skip),
+        column("Tags", "TAGS", |r| Value::strings(&r.tags), Json::Skip),
         column("id", "", |_| Value::Nil, Json::Only(|r| r.id.as_deref().unwrap_or("<missing>").into())),
         column("created", "", |_| Value::Nil, Json::Only(Row::created_at)),
         column("size", "", |_| Value::Nil, Json::Only(|r| number(r.size))),

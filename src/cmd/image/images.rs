@@ -144,7 +144,7 @@ impl ImagesArgs {
                 now,
                 short: !self.no_trunc,
             };
-            Row::expand(common, self.image.as_deref(), &mut rows);
+            Row::expand(common, &filters, &mut rows);
         }
         rows.sort_by(|a, b| match self.sort {
             SortKey::Created => b.common.image.created.cmp(&a.common.image.created),
@@ -240,7 +240,7 @@ const NONE: &str = "<none>";
 
 impl Row {
     /// A row a tag; without any, one for the repository, or for no name at all.
-    fn expand(common: Common, wanted: Option<&str>, rows: &mut Vec<Row>) {
+    fn expand(common: Common, filters: &Filters, rows: &mut Vec<Row>) {
         let common = Rc::new(common);
         let id = &common.image.id;
         let row = |repository: &str, tag: &str| Row {
@@ -249,17 +249,13 @@ impl Row {
             tag: tag.to_owned(),
             common: Rc::clone(&common),
         };
-        let names: Vec<_> =
-            common.image.names.iter().map(|name| (split_name(name), name.contains('@'))).collect();
+        let shown = common.image.names.iter().filter(|name| filters.shows(&common.image, name));
+        let names: Vec<_> = shown.map(|name| (split_name(name), name.contains('@'))).collect();
         let tagged = names.iter().filter(|((_, tag), by_digest)| !by_digest && !tag.is_empty());
-        // With a tag on the command line only the names that have it are meant.
-        let wanted = wanted.filter(|w| w.rsplit('/').next().is_some_and(|last| last.contains(':')));
         let mut any = false;
         for ((repository, tag), _) in tagged {
             any = true;
-            if wanted.is_none_or(|w| crate::engine::spec::glob(w.rsplit(':').next().unwrap_or(w), tag)) {
-                rows.push(row(repository, tag));
-            }
+            rows.push(row(repository, tag));
         }
         if !any {
             rows.push(row(names.first().map_or(NONE, |((repository, _), _)| repository), NONE));

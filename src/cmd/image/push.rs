@@ -87,7 +87,7 @@ pub fn run(cx: &Context, args: PushArgs) -> Result<Exit> {
         let progress = Copying(Board::new(args.quiet));
         let pushed = push(engine, request, &|name| progress.0.text(&heading(name)), &progress)?;
         match args.quiet {
-            true => cx.println(pushed.name.familiar())?,
+            true => cx.println(pushed.name.to_string())?,
             false => {
                 let tag = pushed.name.tag_or_digest();
                 cx.println(format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))?;

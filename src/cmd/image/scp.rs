@@ -16,12 +16,13 @@ use crate::cmd::{Context, Exit};
 use crate::engine::image::load::{LoadRequest, load};
 use crate::engine::image::places;
 use crate::engine::image::save::{SaveRequest, SaveTo, save};
+use crate::engine::image::tag::{new_name, tag};
 use crate::engine::{Error, ErrorKind, Result};
 
 /// Copy an image to or from another host, or another user of this one
 ///
 /// A side is IMAGE here, or HOST::IMAGE there, where HOST may be USER@HOST:PORT; USER@localhost:: is another user of this host.
-/// There must be coracle, podman or docker on the other side.
+/// A name at the destination is one more for the image. There must be coracle, podman or docker on the other side.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ScpArgs {
     /// Show no progress
@@ -30,7 +31,7 @@ pub struct ScpArgs {
     /// From where: an image here, or HOST::IMAGE
     #[arg(value_name = "SOURCE")]
     pub source: String,
-    /// To where [default: here]
+    /// To where, and under which further name [default: here, as it is called there]
     #[arg(value_name = "DESTINATION")]
     pub destination: Option<String>,
 }
@@ -78,12 +79,20 @@ fn remote(host: &str, port: Option<u16>, script: &str, root: bool) -> Vec<String
     }
 }
 
-/// What is run there: the first engine that is found.
-fn script(arguments: &str) -> String {
-    format!(
-        "p=$(command -v coracle || command -v podman || command -v docker) || \
-         {{ echo 'neither coracle, podman nor docker is installed here' >&2; exit 127; }}; exec \"$p\" {arguments}"
-    )
+/// What is run there, by the first engine that is found.
+fn script(commands: &[&[&str]]) -> String {
+    let found = "p=$(command -v coracle || command -v podman || command -v docker) || \
+                 { echo 'neither coracle, podman nor docker is installed here' >&2; exit 127; }; ";
+    let line = |words: &&[&str]| format!("\"$p\" {}", shell_words::join(words.iter()));
+    found.to_owned() + &commands.iter().map(line).collect::<Vec<_>>().join(" && ")
+}
+
+/// Reads `image` there, and gives it the name `new` as well unless that is empty.
+fn loading(image: &str, new: &str) -> String {
+    match new {
+        "" => script(&[&["load"]]),
+        new => script(&[&["load"], &["tag", image, new]]),
+    }
 }
 
 fn start(line: &[String], stdin: Stdio, stdout: Stdio) -> Result<Child> {
@@ -109,17 +118,20 @@ pub fn run(cx: &Context, args: ScpArgs) -> Result<Exit> {
     let root = nix::unistd::geteuid().is_root();
     let source = Side::parse(&args.source)?;
     let destination = args.destination.as_deref().map(Side::parse).transpose()?;
-    let saving = |image: &str| script(&format!("save {}", shell_words::quote(image)));
+    // Told before anything is copied.
+    match &destination {
+        Some(Side::Here(new)) => drop(new_name(new)?),
+        Some(Side::There { image: new, .. }) if !new.is_empty() => drop(new_name(new)?),
+        _ => {}
+    }
+    let saving = |image: &str| script(&[&["save", image]]);
     match (source, destination) {
         (Side::There { image, .. }, _) if image.is_empty() => {
             return Err(Error::invalid(format!("{}: which image?", args.source)));
         }
-        (_, Some(Side::There { image, .. })) if !image.is_empty() => {
-            return Err(Error::unsupported("an image keeps its name on the other side"));
-        }
-        (Side::Here(image), Some(Side::There { host, port, .. })) => {
-            let mut child =
-                start(&remote(&host, port, &script("load"), root), Stdio::piped(), Stdio::inherit())?;
+        (Side::Here(image), Some(Side::There { host, port, image: new })) => {
+            let line = remote(&host, port, &loading(&image, &new), root);
+            let mut child = start(&line, Stdio::piped(), Stdio::inherit())?;
             let pipe = child.stdin.take().map(OwnedFd::from).map(File::from);
             let pipe = pipe.ok_or_else(|| Error::invalid("there is no pipe"))?;
             let request = SaveRequest { images: vec![image], ..SaveRequest::default() };
@@ -132,7 +144,7 @@ pub fn run(cx: &Context, args: ScpArgs) -> Result<Exit> {
                 _ => ended?,
             }
         }
-        (Side::There { host, port, image }, None | Some(Side::Here(_))) => {
+        (Side::There { host, port, image }, here @ (None | Some(Side::Here(_)))) => {
             let line = remote(&host, port, &saving(&image), root);
             let mut child = start(&line, Stdio::null(), Stdio::piped())?;
             let pipe = child.stdout.take().map(OwnedFd::from).map(File::from);
@@ -143,12 +155,19 @@ pub fn run(cx: &Context, args: ScpArgs) -> Result<Exit> {
             let progress = Receiving::new(args.quiet);
             for loaded in load(engine, files?, &args.source, &LoadRequest::default(), &progress)? {
                 cx.print(text(&loaded))?;
+                if let Some(Side::Here(new)) = &here {
+                    tag(engine, &loaded.image.id, std::slice::from_ref(new))?;
+                }
             }
         }
-        (Side::There { host, port, image }, Some(Side::There { host: other, port: other_port, .. })) => {
+        (
+            Side::There { host, port, image },
+            Some(Side::There { host: other, port: other_port, image: new }),
+        ) => {
             let mut from = start(&remote(&host, port, &saving(&image), root), Stdio::null(), Stdio::piped())?;
             let pipe = from.stdout.take().map_or_else(Stdio::null, Stdio::from);
-            let to = start(&remote(&other, other_port, &script("load"), root), pipe, Stdio::inherit())?;
+            let line = remote(&other, other_port, &loading(&image, &new), root);
+            let to = start(&line, pipe, Stdio::inherit())?;
             let ended = end(to, &other);
             end(from, &host)?;
             ended?;

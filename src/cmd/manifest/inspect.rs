@@ -37,7 +37,8 @@ pub fn run(cx: &Context, args: InspectArgs) -> Result<Exit> {
     let engine = cx.engine()?;
     let name = args.image.as_deref().unwrap_or(&args.name);
     let read = index::read(engine, name, &access, args.verbose)?;
-    if !args.verbose {
+    // Of an empty list there is nothing more to say.
+    if !args.verbose || (read.is_index && read.manifests.is_empty()) {
         cx.println(pretty(&read.raw)?)?;
         return Ok(Exit::OK);
     }

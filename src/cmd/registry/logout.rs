@@ -33,7 +33,10 @@ pub fn run(cx: &Context, args: LogoutArgs) -> Result<Exit> {
         return Ok(Exit::OK);
     }
     let key = accounts.key(args.registry.as_deref())?;
-    accounts.log_out(&key)?;
-    cx.println(format!("Removed login credentials for {key}"))?;
+    match accounts.log_out(&key)? {
+        true => cx.println(format!("Removed login credentials for {key}"))?,
+        // As with docker, the end of a script that never logged in is no failure.
+        false => cx.note(format!("Not logged into {key}")),
+    }
     Ok(Exit::OK)
 }

@@ -47,13 +47,18 @@ pub fn files(engine: &Engine, path: &Path) -> Result<Files> {
 /// The files of an archive that is open, or comes through a pipe. `what` it is, for messages.
 pub fn archive(engine: &Engine, file: File, what: &str) -> Result<Files> {
     let index = Index::of(file, &temporary(engine));
-    Ok(Files::Archive(index.with_context(|| format!("{what} is no image archive"))?))
+    Ok(Files::Archive(index.with_context(|| no_archive(what))?))
 }
 
 /// The files of an archive that is only to be had once, from its beginning to its end.
 pub fn stream(engine: &Engine, from: impl Read, what: &str) -> Result<Files> {
     let index = Index::of_stream(from, &temporary(engine));
-    Ok(Files::Archive(index.with_context(|| format!("{what} is no image archive"))?))
+    Ok(Files::Archive(index.with_context(|| no_archive(what))?))
+}
+
+/// With podman's words, which scripts look for.
+fn no_archive(what: &str) -> String {
+    format!("{what} is no image archive: payload does not match any of the supported image formats")
 }
 
 /// The image layout at `path`.

@@ -70,7 +70,8 @@ pub fn add_artifact(engine: &Engine, request: &ArtifactRequest) -> Result<(Strin
         let path = absolute(path);
         let media_type = match &request.layer_type {
             Some(media_type) => media_type.clone(),
-            None => sniff::file(&path)?.to_owned(),
+            // As podman has it here: without the character set.
+            None => sniff::file(&path)?.split(';').next().unwrap_or_default().to_owned(),
         };
         let mut layer = file(&mut list, &path, media_type)?;
         if !request.exclude_titles {
