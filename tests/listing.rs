@@ -29,7 +29,15 @@ fn images_look_like_podmans() {
         &["images", "--digests", "--sort", "repository"],
         &["images", "--no-trunc", "--noheading", "--sort", "tag"],
         &["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}} {{.CreatedAt}}", "--sort", "id"],
-        &["images", "--filter", "reference=*multi*", "--format", "table {{.Repository}}\t{{.Digest}}"],
+        &[
+            "images",
+            "--filter",
+            "dangling=false",
+            "--sort",
+            "repository",
+            "--format",
+            "table {{.Repository}}\t{{.Digest}}",
+        ],
         &["images", "busybox"],
         &["images", "-q", "--no-trunc"],
     ] {

@@ -246,7 +246,7 @@ fn a_self_signed_certificate_is_believed_where_it_is_trusted() {
     let directory = sandbox.mkdir("certs");
     std::fs::copy(wrong.ca(), directory.join("ca.crt")).unwrap();
     let other = ["--cert-dir", directory.to_str().unwrap()];
-    pull(&wrong, &other).fails(1).stderr_has("certificate not valid for name");
+    pull(&wrong, &other).fails(1).stderr_has("NotValidForName");
     pull(&right, &other).fails(1).stderr_has("certs.d");
 }
 

@@ -6,7 +6,7 @@
 //! verified like any other's. A table can therefore say what it likes: whatever is wrong with it, the blob is then fetched
 //! as a whole. What is not verified is the blob's own digest, which is not recorded.
 //!
-//! Only where storage.conf's `pull_options` say `enable_partial_images`; for `convert_images` see [`convert`]. The tables are kept beside the layers as
+//! Only where storage.conf's `pull_options` say `enable_partial_images`; for `convert_images` see [`convert()`]. The tables are kept beside the layers as
 //! containers/storage keeps them (`zstd-chunked-manifest`), for podman's pulls and for ours.
 
 mod convert;

@@ -35,7 +35,7 @@ enum State<R: BufRead> {
     /// A member may begin.
     Between(Ahead<R>),
     /// In the middle of one that is inflated as a stream.
-    Within(GzDecoder<Ahead<R>>),
+    Within(Box<GzDecoder<Ahead<R>>>),
     Broken,
 }
 
@@ -60,7 +60,7 @@ impl<R: BufRead> Members<R> {
         (self.at, self.length) = (0, 0);
         self.state = match self.whole(&mut ahead)? {
             true => State::Between(ahead),
-            false => State::Within(GzDecoder::new(ahead)),
+            false => State::Within(Box::new(GzDecoder::new(ahead))),
         };
         Ok(true)
     }
