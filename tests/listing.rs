@@ -50,6 +50,12 @@ fn images_look_like_podmans() {
         let ours = sandbox.coracle(arguments.iter().copied()).ok();
         assert_eq!(sorted(ours.text()), sorted(theirs.text()), "{arguments:?}");
     }
+    // docker's way: the names that are asked for, not all that their images have.
+    sandbox
+        .coracle(["images", "--filter", "reference=*multi*", "--format", "{{.Repository}}"])
+        .ok()
+        .stdout_is("docker.io/lab/multi");
+    sandbox.coracle(["images", "--format", "{{.Tag}}", "localhost/other"]).ok().stdout_is("1");
     let theirs = require!(sandbox.podman(["images", "--format", "json"])).ok().json();
     let ours = sandbox.coracle(["images", "--format", "json"]).ok().json();
     let names = |list: &Value, name: &str| {
@@ -142,7 +148,9 @@ fn ps_lists_states_and_formats() {
         (&["--filter", "status=exited"], "failed done"),
         (&["--filter", "exited=3"], "failed"),
         (&["-a", "--filter", "name=^d"], "done"),
-        (&["-a", "--filter", "ancestor=lab/busybox"], "failed up"),
+        // lab/tags is built on it.
+        (&["-a", "--filter", "ancestor=lab/busybox"], "failed done up"),
+        (&["-a", "--filter", "ancestor=tags"], "done"),
         (&["-a", "--filter", "before=done"], "up"),
         (&["-a", "--filter", "since=done"], "failed"),
         (&["-a", "--filter", "label=none"], ""),

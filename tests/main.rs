@@ -25,6 +25,7 @@ mod copy;
 mod cp;
 mod cves;
 mod devices;
+mod docker_reference;
 mod errors;
 mod estargz;
 mod events;

@@ -323,7 +323,17 @@ fn come_and_go(sandbox: &Sandbox) {
     network(&["disconnect", "-f", "side", "web"]).ok();
     network(&["disconnect", "-f", "side", "nope"]).ok();
     sandbox.coracle(["exec", "web", "ip", "addr", "show", "eth1"]).fails(1);
-    network(&["connect", "side", "web"]).ok();
+    // docker's reference of network connect and of run.
+    let sysctls = "com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.IFNAME.forwarding=1";
+    network(&["connect", &format!("--driver-opt=\"{sysctls}\""), "side", "web"]).ok();
+    let settings = ["log_martians", "forwarding"].map(|name| format!("/proc/sys/net/ipv4/conf/eth1/{name}"));
+    sandbox.coracle(["exec", "web", "cat"]).args(settings).ok().stdout_is("1\n1");
+    let network_flag = format!("--network=name=app,\"driver-opt={sysctls}\",ip=10.251.20.7");
+    let read = ["lab/busybox", "cat", "/proc/sys/net/ipv4/conf/eth0/log_martians"];
+    ok(&[&["run", "--rm", &network_flag][..], &read].concat()).stdout_is("1");
+    network(&["connect", "--driver-opt", &sysctls.replace("IFNAME", "eth0"), "side", "web"])
+        .fails(1)
+        .stderr_has("unrecognised network interface sysctl");
     network(&["reload", "web"]).ok().stdout_is("web");
     network(&["rm", "-f", "side"]).ok().stdout_is("side");
     sandbox.coracle(["exec", "web", "ip", "addr", "show", "eth1"]).fails(1);

@@ -36,7 +36,10 @@ fn a_paused_container_stands_still() {
         .ok()
         .stdout_is("true true");
     sandbox.coracle(["pause", "c"]).fails(1).stderr_has("container c is already paused");
-    sandbox.coracle(["exec", "c", "true"]).fails(125).stderr_has("cannot exec in a paused container");
+    sandbox
+        .coracle(["exec", "c", "true"])
+        .fails(125)
+        .stderr_has("container c is paused, unpause the container before exec");
     sandbox.coracle(["start", "c"]).fails(1).stderr_has("paused");
     sandbox.coracle(["rm", "c"]).fails(2);
     assert_eq!(counted(&sandbox, "c"), before, "it went on counting");

@@ -47,14 +47,17 @@ fn users_directories_and_settings_of_the_process() {
 #[test]
 fn the_environment() {
     for s in &require!(both()) {
-        let file = s.write("env", "# comment\nFROM_FILE=a b\nFROM_CALLER\n");
+        let file = s.write("env", "# comment\nFROM_FILE=a b\nFROM_CALLER\nFILE_GLOB*\n");
         let flags =
             format!("--env-file {} -e A=1 -e A=2 -e FROM_CALLER -e 'GLOB*' -e NOT_SET", file.display());
         let flags = shell_words::split(&flags).unwrap();
         let argv = ["run", "--rm"].map(str::to_owned).into_iter().chain(flags);
         let command = s.coracle(argv.chain(["lab/busybox".to_owned(), "env".to_owned()]));
-        let out = command.env("FROM_CALLER", "caller").env("GLOB_1", "g").env("SECRET", "s").ok();
-        for line in ["FROM_FILE=a b", "A=2", "FROM_CALLER=caller", "GLOB_1=g", "container=podman"] {
+        let out = command.env("FROM_CALLER", "caller").env("GLOB_1", "g").env("SECRET", "s");
+        let out = out.env("FILE_GLOB_1", "f").ok();
+        for line in
+            ["FROM_FILE=a b", "A=2", "FROM_CALLER=caller", "GLOB_1=g", "FILE_GLOB_1=f", "container=podman"]
+        {
             assert!(out.lines().contains(&line), "{line}: {}", out.text());
         }
         for absent in ["SECRET", "NOT_SET", "A=1"] {
@@ -119,6 +122,22 @@ fn names_and_addresses() {
         assert_eq!(text, "0");
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         assert_eq!(run(s, "--uts host", "hostname"), host);
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for s in &require!(both()) {
+        for (flags, phrase) in [
+            ("--group-add keep-groups --group-add 5", "not allowed with any other --group-add options"),
+            ("--uts host --hostname x", "conflicting options: hostname and the UTS mode"),
+            ("--uts host --domainname x", "conflicting options: domainname and the UTS mode"),
+            ("--memory 5m", "minimum memory limit allowed is 6MB"),
+            ("--health-on-failure stop", "without a health check"),
+        ] {
+            let said = refused(s, flags);
+            assert!(said.contains(phrase), "{flags}: {said}");
+        }
     }
 }
 

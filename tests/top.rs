@@ -157,7 +157,11 @@ fn stats_are_those_of_the_container() {
         let table = sandbox.coracle(["stats", "--no-stream", "--all"]).ok();
         assert_eq!(table.lines().len(), 4, "{table}");
         assert!(table.lines()[0].starts_with("CONTAINER ID  NAME"), "{table}");
-        assert!(table.lines().iter().any(|l| l.contains("dead") && l.contains("--")), "{table}");
+        let dead = table.lines().into_iter().find(|line| line.contains("dead")).unwrap().to_owned();
+        let cells: Vec<&str> = dead.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        assert_eq!(cells[1..], ["dead", "0.00%", "0B / 0B", "0.00%", "0B / 0B", "0B / 0B", "0"]);
+        let named = ["stats", "--all", "--no-stream", "--format", "{{.Container}} {{.PIDs}}", "dead", "idle"];
+        sandbox.coracle(named).ok().stdout_is("dead 0\nidle 1");
         let used = sandbox
             .coracle(["stats", "--no-stream", "idle", "--format", "{{.MemUsageBytes}} {{.MemLimit}}"])
             .ok();

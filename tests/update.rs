@@ -51,6 +51,24 @@ fn limits_change_while_it_runs_and_stay() {
 }
 
 #[test]
+fn health_checks_that_are_not_there_are_not_changed() {
+    for sandbox in require!(Sandbox::both()) {
+        sandbox.pull("lab/busybox");
+        sandbox.coracle(["create", "--name", "c", "--network=none", "lab/busybox", "true"]).ok();
+        for flag in ["--health-interval=10s", "--health-retries=5", "--health-start-period=1s"] {
+            sandbox.coracle(["update", flag, "c"]).fails(1).stderr_has("healthcheck command is not set");
+        }
+        let without = "cannot set on-failure action to kill without a health check";
+        sandbox.coracle(["create", "--health-on-failure=kill", "lab/busybox"]).fails(125).stderr_has(without);
+        sandbox.coracle(["update", "--health-cmd=true", "--health-interval=10s", "c"]).ok();
+        let both = "{{if .State.Healthcheck}}checked {{end}}{{.Config.HealthMaxLogCount}} {{.Config.HealthcheckMaxLogCount}}";
+        sandbox.coracle(["inspect", "--format", both, "c"]).ok().stdout_is("5 5");
+        let times = "{{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.StartPeriod}} {{json .Config.Healthcheck.Interval}}";
+        sandbox.coracle(["inspect", "--format", times, "c"]).ok().stdout_is("10s 0s 10000000000");
+    }
+}
+
+#[test]
 fn a_stopped_containers_limits_and_policies_are_those_of_its_next_start() {
     for sandbox in require!(Sandbox::both()) {
         sandbox.pull("lab/busybox");

@@ -142,3 +142,14 @@ fn the_namespace_of_a_users_bridges_can_be_looked_into() {
     sandbox.coracle(["rm", "-f", "-t", "0", "c"]).ok();
     sandbox.coracle(["network", "rm", "app"]).ok();
 }
+
+#[test]
+fn a_host_without_a_network_is_no_obstacle() {
+    require!(crate::support::root());
+    let sandbox = require!(Sandbox::user());
+    sandbox.pull("lab/busybox");
+    let alone = ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
+    let run =
+        sandbox.coracle(["run", "--rm", "--network=pasta", "lab/busybox", "cat", "/sys/class/net/lo/mtu"]);
+    run.wrapped(alone).ok().stdout_is("65536");
+}

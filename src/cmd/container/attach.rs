@@ -36,6 +36,7 @@ pub fn run(cx: &Context, args: AttachArgs) -> Result<Exit> {
     let plan = Plan {
         stdin: !args.no_stdin && spec.process.open_stdin,
         signals: args.joined.sig_proxy.unwrap_or(true),
+        redraw: true,
         ..Plan::new(&keys)?
     };
     let mut attached = attach(engine, &id)?;

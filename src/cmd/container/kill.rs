@@ -14,7 +14,14 @@ pub struct KillArgs {
     #[arg(long, short = 'a')]
     all: bool,
     /// Signal by name or number
-    #[arg(long, short = 's', value_name = "SIGNAL", default_value = "KILL", overrides_with = "signal")]
+    #[arg(
+        long,
+        short = 's',
+        value_name = "SIGNAL",
+        default_value = "KILL",
+        overrides_with = "signal",
+        allow_hyphen_values = true
+    )]
     signal: String,
     #[command(flatten)]
     select: SelectArgs,
@@ -22,7 +29,9 @@ pub struct KillArgs {
 
 /// Signals them.
 pub fn run(cx: &Context, args: KillArgs) -> Result<Exit> {
-    let number = signal::parse(&args.signal)?;
+    // kill(1)'s habit, which podman takes: -s -HUP.
+    let signal = args.signal.strip_prefix('-').unwrap_or(&args.signal);
+    let number = signal::parse(signal)?;
     let chosen = Selection { args: &args.select, all: args.all, filters: &[], states: live, ignore: false };
     each(cx, chosen.choose(cx)?, |engine, id| kill(engine, id, number))
 }

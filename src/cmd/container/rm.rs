@@ -79,8 +79,9 @@ pub fn run(cx: &Context, args: RmArgs) -> Result<Exit> {
                 }
                 cx.println(label)?;
             }
-            // --all: another thread, or the container's own end, was faster.
-            Err(e) if e.kind() == ErrorKind::NotFound && (ignore || args.all) => {}
+            // It was there a moment ago: its own end (--rm) was faster, or another thread, which has told of it.
+            Err(e) if e.kind() == ErrorKind::NotFound && options.depend => {}
+            Err(e) if e.kind() == ErrorKind::NotFound && ignore => cx.println(label)?,
             Err(e) => {
                 running |= e.kind() == ErrorKind::InUse;
                 failed |= e.kind() != ErrorKind::InUse;

@@ -39,7 +39,7 @@ pub struct StatsArgs {
     #[arg(long)]
     no_trunc: bool,
     /// Names or IDs
-    #[arg(value_name = "CONTAINER", conflicts_with = "all")]
+    #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
@@ -54,13 +54,18 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 pub fn run(cx: &Context, args: StatsArgs) -> Result<Exit> {
     let plan = Plan::new(args.format.as_deref(), COLUMNS, true)?;
     let engine = cx.engine()?;
-    let named = match args.latest {
-        true => vec![latest(engine)?.id],
-        false => args.containers.iter().map(|name| resolve(engine, name)).collect::<Result<Vec<_>>>()?,
+    // As they were named, and their IDs.
+    let named: Vec<(Option<String>, String)> = match args.latest {
+        true => vec![(None, latest(engine)?.id)],
+        false => {
+            let ids = args.containers.iter().map(|name| Ok((Some(name.clone()), resolve(engine, name)?)));
+            ids.collect::<Result<_>>()?
+        }
     };
     let look = || -> Result<Vec<Sample>> {
         chosen(engine, &named, args.all)?.iter().map(|record| sample(engine, record)).collect()
     };
+    let word = |id: &str| named.iter().find(|(_, named)| named == id).and_then(|(word, _)| word.clone());
     let by_id = |samples: Vec<Sample>| -> HashMap<String, Usage> {
         samples.into_iter().filter_map(|sample| Some((sample.id, sample.usage?))).collect()
     };
@@ -68,8 +73,12 @@ pub fn run(cx: &Context, args: StatsArgs) -> Result<Exit> {
     let mut before = by_id(look()?);
     std::thread::sleep(FIRST);
     loop {
-        let row =
-            |sample: Sample| Row { before: before.get(&sample.id).cloned(), sample, full: args.no_trunc };
+        let row = |sample: Sample| Row {
+            before: before.get(&sample.id).cloned(),
+            word: word(&sample.id),
+            sample,
+            full: args.no_trunc,
+        };
         let rows: Vec<Row> = look()?.into_iter().map(row).collect();
         if !args.no_stream && !args.no_reset && cx.stdout_is_terminal() {
             cx.print(CLEAR)?;
@@ -83,13 +92,13 @@ pub fn run(cx: &Context, args: StatsArgs) -> Result<Exit> {
     }
 }
 
-fn chosen(engine: &Engine, named: &[String], all: bool) -> Result<Vec<Record>> {
+fn chosen(engine: &Engine, named: &[(Option<String>, String)], all: bool) -> Result<Vec<Record>> {
     if named.is_empty() {
         let every = list(engine, &Filters::parse(&[])?)?;
         return Ok(every.into_iter().filter(|r| all || r.state.status.is_live()).collect());
     }
     let mut found = Vec::new();
-    for id in named {
+    for (_, id) in named {
         match engine.state.load(id) {
             Ok(record) => found.push(record),
             // Removed while we look.
@@ -103,20 +112,24 @@ fn chosen(engine: &Engine, named: &[String], all: bool) -> Result<Vec<Record>> {
 struct Row {
     sample: Sample,
     before: Option<Usage>,
+    /// What the user called it.
+    word: Option<String>,
     full: bool,
 }
 
-/// What docker shows of what is not known.
-const NONE: &str = "--";
-
 impl Row {
+    /// Of a container that does not run docker shows zeros.
     fn of(&self, show: impl Fn(&Usage) -> String) -> Value {
-        self.sample.usage.as_ref().map_or_else(|| NONE.into(), |usage| show(usage).into())
+        show(&self.sample.usage.clone().unwrap_or_default()).into()
     }
 
     fn number(&self, show: impl Fn(&Usage) -> u64) -> Value {
         let number = self.sample.usage.as_ref().map_or(0, show);
         i64::try_from(number).unwrap_or(i64::MAX).into()
+    }
+
+    fn word(&self) -> Value {
+        self.word.as_deref().map_or_else(|| self.id(), Into::into)
     }
 
     fn id(&self) -> Value {
@@ -162,7 +175,7 @@ const LISTING: Listing<Row> = Listing {
     columns: &[
         column("BlockIO", "BLOCK I/O", Row::block, Json::Skip),
         column("CPUPerc", "CPU %", Row::cpu, Json::Skip),
-        column("Container", "CONTAINER", Row::id, Json::Skip),
+        column("Container", "CONTAINER", Row::word, Json::Skip),
         column("ID", "CONTAINER ID", Row::id, Json::Skip),
         column("MemPerc", "MEM %", Row::memory_percent, Json::Skip),
         column("MemUsage", "MEM USAGE / LIMIT", Row::memory, Json::Skip),

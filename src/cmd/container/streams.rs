@@ -40,13 +40,15 @@ pub struct Plan {
     pub detach_keys: Vec<u8>,
     /// Signals we get are the container's (`--sig-proxy`). Never with a terminal, whose keys send signals inside.
     pub signals: bool,
+    /// The container's terminal shows something already, and is to show it again.
+    pub redraw: bool,
 }
 
 impl Plan {
     /// All three streams and the default keys.
     pub fn new(detach_keys: &str) -> Result<Self> {
         let detach_keys = flags::attach::detach_keys(detach_keys)?;
-        Ok(Self { stdin: true, stdout: true, stderr: true, detach_keys, signals: true })
+        Ok(Self { stdin: true, stdout: true, stderr: true, detach_keys, signals: true, redraw: false })
     }
 
     /// Moves bytes until there are no more, or the user detaches. For a container that is yet to be started, call
@@ -69,7 +71,11 @@ impl Plan {
         }
         let signals = Signals::catch(&wanted)?;
         if attached.terminal {
-            send_size(attached);
+            if self.redraw {
+                // A program hears of its terminal's size only when that changes (docker's `resizeTTY`).
+                send_size(attached, 1);
+            }
+            send_size(attached, 0);
         }
         let raw = if interactive { Some(RawMode::enter(stdin())?) } else { None };
         Ok(Prepared {
@@ -180,7 +186,7 @@ impl Prepared {
         for signal in self.signals.read() {
             if signal == libc::SIGWINCH {
                 if attached.terminal {
-                    send_size(attached);
+                    send_size(attached, 0);
                 }
             } else if attached.terminal || !self.plan.signals || !attached.signal(signal)? {
                 // A container that is gone leaves the signal to us; those that end nobody are dropped.
@@ -229,12 +235,12 @@ impl Prepared {
     }
 }
 
-/// Tells the container's terminal how large ours is.
-fn send_size(attached: &Attached) {
+/// Tells the container's terminal how large ours is, and as much more.
+fn send_size(attached: &Attached, more: u16) {
     let size =
         [window_size(stdin()), window_size(stdout()), window_size(stderr())].into_iter().flatten().next();
     if let Some((rows, columns)) = size
-        && let Err(e) = attached.resize(rows, columns)
+        && let Err(e) = attached.resize(rows.saturating_add(more), columns.saturating_add(more))
     {
         tracing::debug!("resize: {e}");
     }

@@ -34,7 +34,11 @@ impl UpdateArgs {
             spec.restart = restart(policy)?;
         }
         self.resources.replace(&mut spec.resources)?;
-        self.health.apply(spec)
+        self.health.apply(spec)?;
+        if self.health.details() && spec.healthcheck.as_ref().is_none_or(|check| check.command().is_none()) {
+            return Err(Error::invalid("healthcheck command is not set").with_hint("add --health-cmd"));
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,6 @@
 //! `--gpus`: docker's requests for GPUs as CDI names of NVIDIA's (`nvidia.com/gpu=…`).
 
-use super::values::csv;
-use crate::engine::spec::DeviceSpec;
+use crate::engine::spec::{DeviceSpec, csv};
 use crate::engine::{Error, Result};
 
 const KIND: &str = "nvidia.com/gpu";

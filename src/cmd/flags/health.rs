@@ -108,6 +108,15 @@ impl HealthArgs {
         Ok(())
     }
 
+    /// Whether something is said of a check that has to be there.
+    pub fn details(&self) -> bool {
+        self.health_interval.is_some()
+            || self.health_retries.is_some()
+            || self.health_timeout.is_some()
+            || self.health_start_period.is_some()
+            || self.health_start_interval.is_some()
+    }
+
     fn apply_startup(&self, spec: &mut ContainerSpec, off: bool) -> Result<()> {
         let given = [
             ("--health-startup-cmd", self.health_startup_cmd.is_some()),

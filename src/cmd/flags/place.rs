@@ -1,7 +1,7 @@
 //! A container's place on a network it is connected to.
 
 use super::network::address;
-use crate::engine::spec::{Attachment, mac_address};
+use crate::engine::spec::{Attachment, csv, mac_address};
 use crate::engine::{Error, Result};
 use clap::Args;
 
@@ -12,7 +12,7 @@ pub struct PlaceArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub alias: Vec<String>,
     /// Driver option (may be repeated)
-    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME=VALUE")]
     pub driver_opt: Vec<String>,
     /// The network with the greatest priority has the default route [default: 0]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
@@ -53,15 +53,13 @@ impl PlaceArgs {
             out.ips.extend(text.as_ref().map(|t| address(flag, t, Some(v6))).transpose()?);
         }
         out.mac = self.mac_address.as_deref().map(mac_address).transpose()?;
-        for option in &self.driver_opt {
-            let (name, value) =
-                option.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
-                    Error::invalid(format!("invalid --driver-opt {option:?}"))
-                        .with_hint("--driver-opt NAME=VALUE")
-                })?;
-            match name {
-                "com.docker.network.endpoint.ifname" => out.interface = value.to_owned(),
-                name => _ = out.options.insert(name.to_owned(), value.to_owned()),
+        for options in &self.driver_opt {
+            for option in csv("--driver-opt", options)? {
+                let bad = |why: &str| Error::invalid(format!("invalid --driver-opt {option:?}: {why}"));
+                let named = option.split_once('=').filter(|(name, _)| !name.is_empty());
+                let (name, value) =
+                    named.ok_or_else(|| bad("no name and value").with_hint("--driver-opt NAME=VALUE"))?;
+                out.set_option(name, value).map_err(|why| bad(&why))?;
             }
         }
         if let Some(priority) = self.gw_priority {
@@ -100,6 +98,10 @@ mod tests {
         assert_eq!(options, ["a=b=c", "gw-priority=-1", "link-local-ip=169.254.1.1"]);
         for bad in [
             PlaceArgs { ip: Some("fd00::1".into()), ..PlaceArgs::default() },
+            PlaceArgs {
+                driver_opt: strings(&["com.docker.network.endpoint.sysctls=net.ipv4.conf.eth0.x=1"]),
+                ..PlaceArgs::default()
+            },
             PlaceArgs { driver_opt: strings(&["x"]), ..PlaceArgs::default() },
             PlaceArgs { mac_address: Some("zz".into()), ..PlaceArgs::default() },
             PlaceArgs { link: strings(&["a"]), ..PlaceArgs::default() },

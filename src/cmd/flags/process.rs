@@ -86,6 +86,18 @@ pub struct EnvArgs {
     pub env_file: Vec<String>,
 }
 
+/// The caller's variable of that name; behind a final `*` all whose names begin so (podman-run(1)).
+fn named(inputs: &Inputs<'_>, name: &str) -> Vec<String> {
+    let vars = &inputs.env.vars;
+    match name.strip_suffix('*') {
+        Some(start) => {
+            let matching = vars.iter().filter(|(name, _)| name.starts_with(start));
+            matching.map(|(name, value)| format!("{name}={value}")).collect()
+        }
+        None => vars.get(name).map(|value| format!("{name}={value}")).into_iter().collect(),
+    }
+}
+
 impl EnvArgs {
     /// The variables to set, in order, and those to remove: names the caller's environment does not have.
     ///
@@ -96,10 +108,9 @@ impl EnvArgs {
         for file in &self.env_file {
             let text = (inputs.read)(&inputs.env.cwd.join(Path::new(file)))?;
             for line in key_value_lines("--env-file", file, &text)? {
-                match (line.contains('='), inputs.env.vars.get(line)) {
-                    (true, _) => set.push(line.to_owned()),
-                    (false, Some(value)) => set.push(format!("{line}={value}")),
-                    (false, None) => {}
+                match line.contains('=') {
+                    true => set.push(line.to_owned()),
+                    false => set.extend(named(inputs, line)),
                 }
             }
         }
@@ -111,14 +122,13 @@ impl EnvArgs {
             }
             if entry.contains('=') {
                 set.push(entry.clone());
-            } else if let Some(prefix) = entry.strip_suffix('*') {
-                let matching = inputs.env.vars.iter().filter(|(name, _)| name.starts_with(prefix));
-                set.extend(matching.map(|(name, value)| format!("{name}={value}")));
-            } else if let Some(value) = inputs.env.vars.get(entry) {
-                set.push(format!("{entry}={value}"));
-            } else {
+                continue;
+            }
+            let found = named(inputs, entry);
+            if found.is_empty() && !entry.ends_with('*') {
                 unset.push(entry.clone());
             }
+            set.extend(found);
         }
         Ok((set, unset))
     }
@@ -140,6 +150,11 @@ impl ProcessArgs {
         process.env_merge.clone_from(&self.env_merge);
         process.no_proxy_env = self.http_proxy == Some(false);
         process.entrypoint = self.entrypoint.as_deref().map(entrypoint);
+        if self.group_add.len() > 1 && self.group_add.iter().any(|group| group == "keep-groups") {
+            return Err(Error::invalid(
+                "the '--group-add keep-groups' option is not allowed with any other --group-add options",
+            ));
+        }
         process.groups.clone_from(&self.group_add);
         process.open_stdin = self.interactive;
         process.terminal = self.tty;

@@ -101,6 +101,9 @@ pub struct CreateResourceArgs {
     pub rdt_class: Option<String>,
 }
 
+/// docker's bound (daemon/daemon_unix.go, `linuxMinMemory`): with less the OCI runtime itself does not get far.
+const LEAST_MEMORY: i64 = 6 << 20;
+
 impl ResourceArgs {
     /// Puts what was given into `resources`, leaving the rest.
     ///
@@ -174,6 +177,11 @@ impl ResourceArgs {
         let limit = |flag: &str, text: &str| signed_size(flag, text).map(|n| Some(n).filter(|n| *n != 0));
         if let Some(text) = &self.memory {
             resources.memory = limit("--memory", text)?;
+            if resources.memory.is_some_and(|bytes| (1..LEAST_MEMORY).contains(&bytes)) {
+                return Err(Error::invalid(format!(
+                    "invalid --memory {text:?}: minimum memory limit allowed is 6MB"
+                )));
+            }
         }
         if let Some(text) = &self.memory_reservation {
             resources.memory_reservation = limit("--memory-reservation", text)?;

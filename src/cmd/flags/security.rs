@@ -1,11 +1,11 @@
 //! What the container may do: capabilities, security options, devices, ulimits, sysctls.
 
-use super::values::{boolean, csv, key_value};
+use super::values::{boolean, key_value};
 use super::{Inputs, gpus};
 use crate::engine::oci::cdi::is_qualified;
 use crate::engine::oci::complete::clean;
 use crate::engine::oci::{caps, rlimits};
-use crate::engine::spec::{ContainerSpec, DeviceSpec, Rlimit, SecuritySpec};
+use crate::engine::spec::{ContainerSpec, DeviceSpec, Rlimit, SecuritySpec, csv};
 use crate::engine::{Error, Result};
 use clap::Args;
 

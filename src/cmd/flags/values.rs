@@ -69,33 +69,6 @@ pub fn key_value(flag: &str, text: &str) -> Result<(String, String)> {
     }
 }
 
-/// The fields of one line of comma-separated values; a field may be quoted, `""` inside it is a quote (RFC 4180).
-///
-/// # Errors
-/// A quote is not closed.
-pub fn csv(flag: &str, text: &str) -> Result<Vec<String>> {
-    let mut fields = Vec::new();
-    let mut field = String::new();
-    let mut chars = text.chars().peekable();
-    let mut quoted = false;
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            '"' if quoted || field.is_empty() => quoted = !quoted,
-            ',' if !quoted => fields.push(std::mem::take(&mut field)),
-            c => field.push(c),
-        }
-    }
-    if quoted {
-        return Err(Error::invalid(format!("invalid {flag} {text:?}: a quote is not closed")));
-    }
-    fields.push(field);
-    Ok(fields)
-}
-
 /// Go's `strconv.ParseBool`, as docker and podman read switches.
 ///
 /// # Errors
@@ -159,13 +132,5 @@ mod tests {
         assert_eq!(key_value_lines("--env-file", "f", text).unwrap(), ["A=1 # kept ", "B=\"q\"", "C", "D=="]);
         let e = key_value_lines("--env-file", "f", "A=1\n=x").unwrap_err();
         assert!(e.to_string().contains("line 2"), "{e}");
-    }
-
-    #[test]
-    fn comma_separated_fields() {
-        assert_eq!(csv("--x", "a,b=c").unwrap(), ["a", "b=c"]);
-        assert_eq!(csv("--x", r#""a,b",c"#).unwrap(), ["a,b", "c"]);
-        assert_eq!(csv("--x", r#""a""b""#).unwrap(), ["a\"b"]);
-        assert!(csv("--x", "\"a").is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::images::repo_digests;
 use super::remote::{self, RemoteArgs};
-use crate::cmd::container::inspect::{GraphDriver, Set, Texts, layer_data, set};
+use crate::cmd::container::inspect::{GraphDriver, Set, Texts, health_times, layer_data, set};
 use crate::cmd::flags::image::place;
 use crate::cmd::format::template::{self, GoTime, to_value};
 use crate::cmd::system::inspect::{Inspected, show};
@@ -58,18 +58,26 @@ pub fn run(cx: &Context, args: ImageInspectArgs) -> Result<Exit> {
         if let Some(platform) = &args.platform {
             check_platform(engine, &found.image, platform, name)?;
         }
-        Ok(to_value(&data(engine, &found.image)?))
+        Ok(shown(&data(engine, &found.image)?))
     })
 }
 
 /// What is known of the image `name`; `None` if there is none.
 pub fn inspect(engine: &Engine, name: &str) -> Result<Option<Inspected>> {
     match image::find(engine, name) {
-        Ok(found) => Ok(Some(to_value(&data(engine, &found.image)?))),
+        Ok(found) => Ok(Some(shown(&data(engine, &found.image)?))),
         // A name that is no reference is no image's name.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+fn shown(data: &ImageData) -> Inspected {
+    let mut value = to_value(data);
+    value.field_mut("Healthcheck").into_iter().for_each(health_times);
+    let config = value.field_mut("Config").and_then(|config| config.field_mut("Healthcheck"));
+    config.into_iter().for_each(health_times);
+    value
 }
 
 fn check_platform(engine: &Engine, image: &ImageRecord, wanted: &str, name: &str) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `coracle system df`.
 
+use crate::cmd::container::ps::status_of;
 use crate::cmd::format::human;
 use crate::cmd::format::listing::{Json, Listing, Plan, column};
 use crate::cmd::format::template::Value;
@@ -177,7 +178,7 @@ const CONTAINERS: Listing<ContainerUsage> = Listing {
         column("LocalVolumes", "LOCAL VOLUMES", |c| count(c.volumes), Json::Same),
         column("Size", "SIZE", |c| human::size(c.size).into(), Json::Same),
         column("Created", "CREATED", |c| human::ago(c.record.created, Timestamp::now()).into(), Json::Same),
-        column("Status", "STATUS", |c| c.record.state.status.as_str().into(), Json::Same),
+        column("Status", "STATUS", |c| status_of(&c.record, Timestamp::now()).into(), Json::Same),
         column("Names", "NAMES", |c| c.record.name().into(), Json::Same),
     ],
     labels: None,

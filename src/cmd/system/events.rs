@@ -2,6 +2,7 @@
 
 use crate::cmd::format::listing::{Json, Listing, Plan, column};
 use crate::cmd::format::template::{Field, Struct, Value};
+use crate::cmd::image::filters::split_name;
 use crate::cmd::{Context, Exit};
 use crate::engine::events::{Event, Events, Kind};
 use crate::engine::filter::{self, Given};
@@ -17,7 +18,7 @@ use std::time::Duration;
 /// Of this boot. Without --since only what happens from now on, until ^C or --until.
 #[derive(Args, Clone, Debug)]
 pub struct EventsArgs {
-    /// Show only events that match KEY=VALUE: container, event, image, label, name, network, secret, type, volume (may be repeated)
+    /// Show only events that match KEY=VALUE: container, event, image, label, name, network, scope, secret, type, volume (may be repeated)
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
     /// A Go template, or "json": a line of JSON an event
@@ -83,10 +84,29 @@ pub fn run(cx: &Context, args: EventsArgs) -> Result<Exit> {
     }
 }
 
+/// Of every event: there are no others.
+const LOCAL: &str = "local";
+
 struct Filters(Given);
 
-const KEYS: [&str; 9] =
-    ["container", "event", "image", "label", "name", "network", "secret", "type", "volume"];
+/// docker's and podman's; no event matches those for what there is none of.
+const KEYS: [&str; 15] = [
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "name",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
+];
 
 impl Filters {
     fn parse(words: &[String]) -> Result<Self> {
@@ -110,13 +130,14 @@ impl Filters {
                 "container" => is(Kind::Container, value) || attribute("container", value),
                 "event" => action(&event.action) == action(value),
                 "image" => {
+                    let image = if event.kind == Kind::Image { "name" } else { "image" };
                     is(Kind::Image, value)
-                        || attribute("image", value)
-                        || attribute("image", &format!("{value}:latest"))
+                        || event.attributes.get(image).is_some_and(|name| is_image(name, value))
                 }
                 "label" => filter::has(&event.attributes, value),
                 "name" => name == value,
                 "network" => is(Kind::Network, value),
+                "scope" => value == LOCAL,
                 "secret" => is(Kind::Secret, value),
                 "type" => event.kind.as_str() == value,
                 "volume" => is(Kind::Volume, value),
@@ -128,6 +149,13 @@ impl Filters {
             }
         })
     }
+}
+
+/// Whether an image's name is meant by the word: in full or from one of its parts on, and without a tag with any
+/// (moby daemon/events/filter.go, `matchImage`).
+fn is_image(name: &str, word: &str) -> bool {
+    let ends = |name: &str| name == word || name.strip_suffix(word).is_some_and(|rest| rest.ends_with('/'));
+    ends(name) || ends(split_name(name).0)
 }
 
 /// podman's words are docker's.
@@ -168,12 +196,31 @@ impl Row {
     }
 }
 
+/// podman has what docker puts behind the action in a field of its own.
+fn health(row: &Row) -> &str {
+    row.event.action.strip_prefix("health_status: ").unwrap_or_default()
+}
+
+fn network(row: &Row) -> &str {
+    let name = row.event.attributes.get("name").filter(|_| row.event.kind == Kind::Network);
+    name.map_or("", String::as_str)
+}
+
 fn actor(row: &Row) -> Value {
     let fields = vec![
         Field { name: "ID", value: row.event.id.as_str().into(), hidden: false },
         Field { name: "Attributes", value: Value::string_map(&row.event.attributes), hidden: false },
     ];
     Value::Struct(Rc::new(Struct { name: "Actor", fields }))
+}
+
+/// docker's, in the local time zone (cli/command/system/events.go, `prettyPrintEvent`).
+fn time_text(row: &Row) -> Value {
+    let time = row.event.time.to_zoned(TimeZone::system());
+    if time.offset() == jiff::tz::Offset::UTC {
+        return format!("{:.9}", row.event.time).into();
+    }
+    time.strftime("%Y-%m-%dT%H:%M:%S.%9f%:z").to_string().into()
 }
 
 fn nanoseconds(row: &Row) -> Value {
@@ -190,7 +237,7 @@ const LISTING: Listing<Row> = Listing {
         column("Type", "TYPE", |r| r.event.kind.as_str().into(), Json::Same),
         column("Action", "ACTION", |r| r.event.action.as_str().into(), Json::Same),
         column("Actor", "ACTOR", actor, Json::Same),
-        column("scope", "", |_| "local".into(), Json::Same),
+        column("scope", "", |_| LOCAL.into(), Json::Same),
         column("time", "", |r| Value::Int(r.event.time.as_second()), Json::Same),
         column("timeNano", "", nanoseconds, Json::Same),
         column("Status", "STATUS", |r| r.event.action.as_str().into(), Json::Same),
@@ -199,12 +246,32 @@ const LISTING: Listing<Row> = Listing {
         column("Image", "IMAGE", |r| r.attribute("image"), Json::Same),
         column("Attributes", "ATTRIBUTES", |r| Value::string_map(&r.event.attributes), Json::Same),
         column("From", "FROM", |r| r.attribute("image"), Json::Skip),
-        column("Scope", "SCOPE", |_| "local".into(), Json::Skip),
+        column("Scope", "SCOPE", |_| LOCAL.into(), Json::Skip),
         column("Time", "TIME", |r| Value::Int(r.event.time.as_second()), Json::Skip),
         column("TimeNano", "TIME NANO", nanoseconds, Json::Skip),
         column("ContainerExitCode", "EXIT CODE", |r| r.attribute("exitCode"), Json::Skip),
-        column("TimeText", "", |r| format!("{:.9}", r.event.time).into(), Json::Skip),
+        column("HealthStatus", "HEALTH STATUS", |r| health(r).into(), Json::Skip),
+        column("Network", "NETWORK", |r| network(r).into(), Json::Skip),
+        column("PodID", "POD ID", |_| "".into(), Json::Skip),
+        column("TimeText", "", time_text, Json::Skip),
         column("Told", "", |r| r.told().into(), Json::Skip),
     ],
     labels: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_meant_by_short_and_full_names() {
+        let name = "docker.io/library/alpine:3.20";
+        for word in ["alpine", "alpine:3.20", "library/alpine", "docker.io/library/alpine", name] {
+            assert!(is_image(name, word), "{word}");
+        }
+        assert!(is_image("localhost/alpine:latest", "alpine"));
+        for word in ["alpine:latest", "alpine:3.2", "lpine", "quay.io/alpine", ""] {
+            assert!(!is_image(name, word), "{word}");
+        }
+    }
+}

@@ -48,6 +48,9 @@ fn hint(said: &str) -> Option<&'static str> {
             "the program is for another architecture, or a script without a first line such as #!/bin/sh",
         );
     }
+    if said.contains("cpuset.") && (said.contains("out of range") || said.contains("invalid argument")) {
+        return Some("requested CPUs or memory nodes are not available: `lscpu` shows those of the host");
+    }
     None
 }
 

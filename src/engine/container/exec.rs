@@ -20,7 +20,7 @@ use crate::engine::host::rooted;
 use crate::engine::oci::user;
 use crate::engine::spec::{ContainerSpec, ProcessSpec, User};
 use crate::engine::state::{Record, Status};
-use crate::engine::{Context, Engine, Error, Result};
+use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -78,7 +78,11 @@ pub fn exec(engine: &Engine, id: &str, options: &ExecOptions) -> Result<Session>
     let record = after_commit(engine, id)?;
     if record.state.status != Status::Running {
         let what = match record.state.status {
-            Status::Paused => "cannot exec in a paused container, unpause it first",
+            // docker's words, and podman's.
+            Status::Paused => {
+                let words = "is paused, unpause the container before exec";
+                return Err(Error::new(ErrorKind::InUse, format!("container {} {words}", record.name())));
+            }
             _ => "can only create exec sessions on running containers",
         };
         return Err(state_error(&record, what));

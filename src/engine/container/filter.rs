@@ -1,12 +1,15 @@
 //! `--filter` on containers: docker's keys and podman's.
 
 use crate::engine::filter::{self, Given, has};
+use crate::engine::image::find;
+use crate::engine::image::tree::Tree;
 use crate::engine::network::Networks;
 use crate::engine::spec::{NamespaceMode, PortMapping, RestartPolicy};
 use crate::engine::state::{ContainerState, Record, Status};
 use crate::engine::{Engine, Result};
 use jiff::Timestamp;
 use regex::Regex;
+use std::collections::HashSet;
 
 /// `KEY=VALUE` filters as given, keys and values checked.
 #[derive(Clone, Debug, Default)]
@@ -84,9 +87,13 @@ impl Filters {
             filter::pattern("id", v, &pattern)
         });
         let mut ancestors = Vec::new();
-        for value in self.values("ancestor") {
-            let id = engine.store.lookup_image(value).map(|image| image.id).ok();
-            ancestors.push((value.clone(), id));
+        if !self.values("ancestor").is_empty() {
+            let tree = Tree::load(engine)?;
+            for value in self.values("ancestor") {
+                let image = find(engine, value).ok();
+                let family = image.map(|found| tree.with_descendants(&found.image)).unwrap_or_default();
+                ancestors.push((value.clone(), family));
+            }
         }
         Ok(Prepared {
             filters: self,
@@ -134,7 +141,8 @@ pub struct Prepared<'a> {
     until: Option<Timestamp>,
     names: Vec<Regex>,
     ids: Vec<Regex>,
-    ancestors: Vec<(String, Option<String>)>,
+    /// Words, and the IDs of the images they name and of those built on them.
+    ancestors: Vec<(String, HashSet<String>)>,
     networks: Vec<String>,
 }
 
@@ -166,7 +174,7 @@ impl Prepared<'_> {
             "before" => self.before.is_some_and(|t| record.created < t),
             "since" => self.since.is_some_and(|t| record.created > t),
             "until" => self.until.is_some_and(|t| record.created < t),
-            "ancestor" => self.ancestors.iter().any(|(word, id)| is_ancestor(record, word, id.as_deref())),
+            "ancestor" => self.ancestors.iter().any(|(word, family)| is_ancestor(record, word, family)),
             "command" => values.iter().any(|v| head.command.first() == Some(v)),
             "restart-policy" => {
                 values.iter().any(|v| v == &head.restart.name || v == "no" && head.restart.name.is_empty())
@@ -218,9 +226,9 @@ fn has_status(status: Status, word: &str) -> bool {
     }
 }
 
-fn is_ancestor(record: &Record, word: &str, id: Option<&str>) -> bool {
+fn is_ancestor(record: &Record, word: &str, family: &HashSet<String>) -> bool {
     let head = &record.state.head;
-    if id.is_some_and(|id| id == head.image_id) || !word.is_empty() && head.image_id.starts_with(word) {
+    if family.contains(&head.image_id) || !word.is_empty() && head.image_id.starts_with(word) {
         return true;
     }
     // As podman: a name, or a name without tag, or its last part.

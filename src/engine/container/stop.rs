@@ -58,6 +58,7 @@ pub fn stop(engine: &Engine, id: &str, options: &StopOptions) -> Result<bool> {
     let timeout = options.timeout.unwrap_or_else(|| i64::from(spec.stop_timeout.unwrap_or(DEFAULT_TIMEOUT)));
     let number = if timeout == 0 { libc::SIGKILL } else { number };
     send(engine, &record, number)?;
+    tell_signal(engine, &record, number);
     if record.state.status == Status::Paused {
         // Frozen it would get no signal. An end that came at once is one, too.
         after_thaw(thaw(engine, &locked, &mut record), &record)?;
@@ -67,14 +68,19 @@ pub fn stop(engine: &Engine, id: &str, options: &StopOptions) -> Result<bool> {
     let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
     let ended = number != libc::SIGKILL && wait_for_exit(engine, &record, patience)?.is_some();
     if !ended {
-        send(engine, &record, libc::SIGKILL)?;
+        if number != libc::SIGKILL {
+            // First, as whoever cleans up needs no lock of ours to tell of the end.
+            tell_signal(engine, &record, libc::SIGKILL);
+            send(engine, &record, libc::SIGKILL)?;
+        }
         crate::failpoint!("stop.after-kill");
         if wait_for_exit(engine, &record, Some(KILL_TIMEOUT))?.is_none() {
             return Err(Error::new(ErrorKind::Timeout, format!("container {id} did not end after SIGKILL")));
         }
     }
-    tell(engine, "stop", &record, &[]);
     after_end(engine, id)?;
+    // Behind "die", which whoever cleans up tells: docker's order.
+    tell(engine, "stop", &record, &[]);
     Ok(true)
 }
 
@@ -98,7 +104,7 @@ pub fn kill(engine: &Engine, id: &str, number: i32) -> Result<()> {
         locked.save(&record.state)?;
     }
     send(engine, &record, number)?;
-    tell(engine, "kill", &record, &[("signal", &number.to_string())]);
+    tell_signal(engine, &record, number);
     if record.state.status == Status::Paused && (final_one || number == stop_signal) {
         after_thaw(thaw(engine, &locked, &mut record), &record)?;
     }
@@ -124,6 +130,11 @@ fn send(engine: &Engine, record: &Record, number: i32) -> Result<()> {
     }
     let Some(process) = PidFd::open(record.state.pid, record.state.pid_start)? else { return Ok(()) };
     process.signal(number).map(drop).with_context(|| format!("signal container {}", record.id))
+}
+
+/// docker's "kill" is told of every signal, a stop's too (daemon/kill.go).
+fn tell_signal(engine: &Engine, record: &Record, number: i32) {
+    tell(engine, "kill", record, &[("signal", &number.to_string())]);
 }
 
 /// A thaw may fail because what was to be thawed is dead already.

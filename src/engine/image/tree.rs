@@ -55,6 +55,16 @@ impl<'a> Tree<'a> {
         self.images.iter().filter(|child| self.is_child(child, parent)).collect()
     }
 
+    /// IDs of this image and of all that were built on it, and on those.
+    pub fn with_descendants(&self, image: &ImageRecord) -> HashSet<String> {
+        let mut found = HashSet::from([image.id.clone()]);
+        let mut open = vec![image];
+        while let Some(parent) = open.pop() {
+            open.extend(self.children(parent).into_iter().filter(|child| found.insert(child.id.clone())));
+        }
+        found
+    }
+
     /// Whether any image is built on this one.
     pub fn has_children(&self, parent: &ImageRecord) -> bool {
         self.images.iter().any(|child| self.is_child(child, parent))

@@ -266,6 +266,11 @@ pub(super) fn run(
     started.map_err(|e| explain(e, ports))
 }
 
+/// Whether pasta (before 2024_10_30) would not start because the host has no default route.
+pub fn lacks_a_way_out(error: &Error) -> bool {
+    error.to_string().contains("routable interface")
+}
+
 /// What pasta said on its way to the background.
 fn execute(program: &Path, args: &[String], netns: &Path, pidfile: &Path) -> Result<String> {
     let (reader, writer) =

@@ -14,6 +14,11 @@ pub(super) fn explain(error: Error, ports: &[PortMapping]) -> Error {
     if let Some(refused) = ports.iter().find_map(refusal) {
         return refused;
     }
+    if super::pasta::lacks_a_way_out(&error) {
+        return error.with_hint(
+            "this host has no network; install slirp4netns or a newer passt, or use --network none",
+        );
+    }
     let tun = Path::new("/dev/net/tun");
     match File::options().read(true).write(true).open(tun) {
         Ok(_) => error,

@@ -169,12 +169,19 @@ fn from_image(spec: &mut ContainerSpec, image: &ImageConfig) {
 /// An image's label with a seccomp profile (podman-run(1), `--seccomp-policy`).
 const SECCOMP_LABEL: &str = "io.containers.seccomp.profile";
 
-/// A start-up check is run before another one, and health that is waited for is found by one.
+/// A start-up check is run before another one, and health that is waited for, or has consequences, is found by one.
 ///
 /// # Errors
 /// There is no such check.
 pub fn check_startup(spec: &ContainerSpec) -> Result<()> {
     let regular = spec.healthcheck.as_ref().and_then(Healthcheck::command);
+    let action = spec.health.on_failure.as_str();
+    if !matches!(action, "" | "none") && regular.is_none() {
+        return Err(Error::invalid(format!(
+            "cannot set on-failure action to {action} without a health check"
+        ))
+        .with_hint("add --health-cmd"));
+    }
     if spec.startup_check.is_some() && regular.is_none() {
         return Err(Error::invalid("cannot set a startup healthcheck when there is no regular healthcheck")
             .with_hint("add --health-cmd"));
@@ -244,6 +251,12 @@ fn namespaces(spec: &mut ContainerSpec, defaults: &Defaults) -> Result<()> {
                 return Err(Error::invalid(format!("containers.conf: invalid {key} {other:?}")));
             }
         };
+    }
+    // The host's names are not a container's to change.
+    for (name, given) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
+        if modes.uts == NamespaceMode::Host && !given.is_empty() {
+            return Err(Error::invalid(format!("conflicting options: {name} and the UTS mode")));
+        }
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! from it at each start. No I/O here. A field that is `None` or empty means "not asked for": the image's
 //! configuration or containers.conf decides when the container is created, never later.
 
+mod csv;
 mod facts;
 mod health;
 mod limits;
@@ -20,6 +21,7 @@ mod security;
 pub mod signal;
 mod size;
 
+pub use csv::csv;
 pub use facts::{
     AppArmor, CgroupFacts, CgroupManager, CgroupMode, DEFAULT_APPARMOR_PROFILE, Defaults, HostDevice,
     HostFacts, ImageConfig, LimitFacts,

@@ -1,5 +1,6 @@
 //! The networks a container is on, and the ports it publishes.
 
+use super::network_words::interface;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -47,6 +48,56 @@ impl Attachment {
     /// docker's `gw-priority`: the network with the greatest has the default route; 0 unless given.
     pub fn gateway_priority(&self) -> i64 {
         self.options.get("gw-priority").and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// Takes a driver option (`--driver-opt`); docker's own that say something of the interface are checked.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn set_option(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "com.docker.network.endpoint.ifname" => {
+                self.interface = interface(value).map_err(|e| e.to_string())?;
+            }
+            name => {
+                self.options.insert(name.to_owned(), value.to_owned());
+                self.sysctls("eth0")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// docker's `com.docker.network.endpoint.sysctls`: files below /proc/sys and what is written to them, once the interface's
+    /// name is known.
+    ///
+    /// # Errors
+    /// One of them has not the form `net.X.Y.IFNAME.Z=VALUE`.
+    pub fn sysctls(&self, name: &str) -> Result<Vec<(String, String)>, String> {
+        let listed = self.options.get("com.docker.network.endpoint.sysctls").map_or("", String::as_str);
+        let is_word = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        };
+        let one = |text: &str| {
+            let (key, value) = text.split_once('=')?;
+            match key.trim().split('.').collect::<Vec<_>>()[..] {
+                ["net", family @ ("ipv4" | "ipv6" | "mpls"), kind, "IFNAME", setting]
+                    if is_word(kind) && is_word(setting) =>
+                {
+                    Some((format!("net/{family}/{kind}/{name}/{setting}"), value.trim().to_owned()))
+                }
+                _ => None,
+            }
+        };
+        let parts = listed.split(',').filter(|text| !text.trim().is_empty());
+        let checked = parts.map(|text| {
+            one(text).ok_or_else(|| {
+                format!(
+                    "unrecognised network interface sysctl '{text}'; represent 'net.X.Y.ethN.Z=V' as \
+                     'net.X.Y.IFNAME.Z=V'"
+                )
+            })
+        });
+        checked.collect()
     }
 
     /// docker's `link-local-ip`, with the prefix length that such addresses have (RFC 3927, RFC 4291).

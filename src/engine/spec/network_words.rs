@@ -1,6 +1,6 @@
 //! A network in words: `--network` and containers.conf's `netns`.
 
-use super::{Attachment, NamespaceMode};
+use super::{Attachment, NamespaceMode, csv};
 use crate::engine::{Error, Result};
 use std::net::IpAddr;
 
@@ -107,7 +107,7 @@ fn long(origin: &str, text: &str) -> Result<NetworkRequest> {
             .with_hint("name=NETWORK[,alias=NAME][,ip=ADDRESS][,ip6=ADDRESS][,mac-address=ADDRESS][,driver-opt=KEY=VALUE]")
     };
     let (mut out, mut local) = (Attachment::default(), Vec::new());
-    for field in text.split(',') {
+    for field in &csv(origin, text)? {
         let (key, value) = field.split_once('=').unwrap_or((field, ""));
         let (key, value) = (key.trim().to_lowercase(), value.trim());
         if key.is_empty() || value.is_empty() {
@@ -123,12 +123,7 @@ fn long(origin: &str, text: &str) -> Result<NetworkRequest> {
                 let (key, value) = value
                     .split_once('=')
                     .ok_or_else(|| bad("invalid key value pair format in driver options".into()))?;
-                match key.trim() {
-                    "com.docker.network.endpoint.ifname" => out.interface = interface(value.trim())?,
-                    key => {
-                        out.options.insert(key.to_owned(), value.trim().to_owned());
-                    }
-                }
+                out.set_option(key.trim(), value.trim()).map_err(&bad)?;
             }
             "gw-priority" => {
                 let number: i64 = value
@@ -165,7 +160,7 @@ fn address(key: &str, text: &str) -> Result<IpAddr> {
 }
 
 /// What dev_valid_name() in the kernel takes.
-fn interface(name: &str) -> Result<String> {
+pub(super) fn interface(name: &str) -> Result<String> {
     let valid = name.len() < 16
         && !matches!(name, "." | "..")
         && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
@@ -270,7 +265,16 @@ mod tests {
         let got = on(
             "name=app, ALIAS=DB,ip=10.1.0.2,ip6=fd00::2,mac-address=02:aa:bb:00:00:01,driver-opt=a=b=c,\
                       driver-opt=com.docker.network.endpoint.ifname=net7,gw-priority=-3,link-local-ip=169.254.1.1,\
-                      link-local-ip=fe80::1",
+                      link-local-ip=fe80::1,\"driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.\
+                      log_martians=1,net.ipv6.conf.IFNAME.disable_ipv6=0\"",
+        );
+        let sysctls = got.sysctls("eth1").unwrap();
+        assert_eq!(
+            sysctls,
+            ["net/ipv4/conf/eth1/log_martians=1", "net/ipv6/conf/eth1/disable_ipv6=0"].map(|s| {
+                let (path, value) = s.split_once('=').unwrap();
+                (path.to_owned(), value.to_owned())
+            })
         );
         assert_eq!(
             (got.network.as_str(), got.aliases.as_slice(), got.ips.len()),
@@ -278,7 +282,8 @@ mod tests {
         );
         assert_eq!((got.mac.as_deref(), got.interface.as_str()), (Some("02:aa:bb:00:00:01"), "net7"));
         let options: Vec<_> = got.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        assert_eq!(options, ["a=b=c", "gw-priority=-3", "link-local-ip=169.254.1.1,fe80::1"]);
+        assert_eq!((options[0].as_str(), options.len()), ("a=b=c", 4));
+        assert_eq!(options[2..], ["gw-priority=-3", "link-local-ip=169.254.1.1,fe80::1"]);
     }
 
     #[test]
@@ -301,6 +306,11 @@ mod tests {
             ("name=app,ip", "invalid field ip"),
             ("alias=x", "network name/id is not specified"),
             ("name=app,driver-opt=x", "invalid key value pair format in driver options"),
+            (
+                "name=app,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.eth0.x=1",
+                "unrecognised network interface sysctl",
+            ),
+            ("name=app,\"ip=10.0.0.1", "a quote is not closed"),
             ("name=app,gw-priority=x", "invalid gw-priority (x): invalid syntax"),
             ("name=app,link-local-ip=x", "invalid link-local-ip address"),
             ("name=host,alias=x", "host has no such options"),

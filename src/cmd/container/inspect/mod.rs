@@ -52,8 +52,27 @@ pub fn inspect(engine: &Engine, name: &str, size: bool) -> Result<Option<Inspect
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
-    let value: Value = to_value(&container::container(engine, &record, size)?);
+    let mut value = to_value(&container::container(engine, &record, size)?);
+    if let Some(config) = value.field_mut("Config") {
+        for check in ["Healthcheck", "StartupHealthCheck"] {
+            config.field_mut(check).into_iter().for_each(health_times);
+        }
+    }
     Ok(Some(value))
+}
+
+/// The times of a health check are Go's durations: numbers in JSON, `30s` in templates.
+pub(crate) fn health_times(check: &mut Value) {
+    for name in ["Interval", "Timeout", "StartPeriod", "StartInterval"] {
+        if let Some(time) = check.field_mut(name) {
+            *time = match time {
+                Value::Int(nanos) => Value::Duration(u64::try_from(*nanos).unwrap_or(0)),
+                Value::Uint(nanos) => Value::Duration(*nanos),
+                // Zero, which JSON leaves out.
+                _ => Value::Duration(0),
+            };
+        }
+    }
 }
 
 /// Go's `struct{}`: `{}` in JSON.

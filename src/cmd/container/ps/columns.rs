@@ -116,7 +116,7 @@ pub(super) const LISTING: Listing<Row> = Listing {
         column("ImageID", "IMAGE ID", image_id, Json::As(|r| r.image_id.as_str().into())),
         column("IsInfra", "IS INFRA", |_| false.into(), Json::Same),
         column("Labels", "LABELS", |r| labels(r).into(), Json::As(|r| Value::string_map(&r.labels))),
-        column("Mounts", "MOUNTS", |r| r.mounts().join(",").into(), Json::As(|r| r.mounts().into())),
+        column("Mounts", "MOUNTS", |r| r.mounted().into(), Json::As(|r| r.mounts().into())),
         column("Names", "NAMES", |r| r.name.as_str().into(), Json::As(|r| Value::strings([&r.name]))),
         column("Namespaces", "NAMESPACES", namespaces, Json::Same),
         column("Networks", "NETWORKS", |r| r.networks().join(",").into(), Json::As(|r| r.networks().into())),

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use columns::LISTING;
 use jiff::Timestamp;
 use row::Row;
+pub(in crate::cmd) use row::status_of;
 use std::time::Duration;
 
 /// List containers

@@ -104,13 +104,7 @@ impl Row {
 
     pub(super) fn status(&self) -> String {
         let status = status(self.state, self.exit_code, self.started_at, self.finished_at, self.now);
-        match self.health() {
-            Health::Starting if self.state == "running" => format!("{status} (health: starting)"),
-            health if self.state == "running" && health != Health::None => {
-                format!("{status} ({})", health.as_str())
-            }
-            _ => status,
-        }
+        with_health(status, self.state, self.health())
     }
 
     pub(super) fn health(&self) -> Health {
@@ -126,9 +120,18 @@ impl Row {
         if self.short { human::short_id(&self.id) } else { &self.id }
     }
 
+    /// Where things are mounted in it: podman's idea of mounts.
     pub(super) fn mounts(&self) -> Vec<String> {
         let mounts = self.spec().map(|s| s.mounts.as_slice()).unwrap_or_default();
         mounts.iter().map(|m| m.target.clone()).collect()
+    }
+
+    /// Which volumes and files of the host are mounted in it: docker's.
+    pub(super) fn mounted(&self) -> String {
+        let mounts = self.spec().map(|s| s.mounts.as_slice()).unwrap_or_default();
+        let limit = if self.short { 15 } else { usize::MAX };
+        let sources = mounts.iter().filter(|m| !m.source.is_empty());
+        sources.map(|m| human::ellipsis(&m.source, limit)).collect::<Vec<_>>().join(",")
     }
 
     pub(super) fn networks(&self) -> Vec<String> {
@@ -172,6 +175,21 @@ impl Row {
             SortKey::Size => self.size.cmp(&other.size),
             SortKey::Status => self.state.cmp(other.state),
         }
+    }
+}
+
+/// The STATUS column's text for a container.
+pub(in crate::cmd) fn status_of(record: &Record, now: Timestamp) -> String {
+    let state = &record.state;
+    let word = state.status.as_str();
+    with_health(status(word, state.exit_code, state.started_at, state.finished_at, now), word, state.health)
+}
+
+fn with_health(status: String, state: &str, health: Health) -> String {
+    match health {
+        Health::Starting if state == "running" => format!("{status} (health: starting)"),
+        health if state == "running" && health != Health::None => format!("{status} ({})", health.as_str()),
+        _ => status,
     }
 }
 

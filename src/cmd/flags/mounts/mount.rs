@@ -1,12 +1,12 @@
 //! `--mount`.
 
-use super::super::values::{boolean, csv};
+use super::super::values::boolean;
 use super::tmpfs::tmpfs_option;
 use super::volume::{Seen, apply_option, finish};
 use super::{host_path, target};
 use crate::engine::config::Environment;
 use crate::engine::oci::complete::clean;
-use crate::engine::spec::{MountKind, MountSpec, Propagation, SelinuxRelabel};
+use crate::engine::spec::{MountKind, MountSpec, Propagation, SelinuxRelabel, csv};
 use crate::engine::volume::check_name;
 use crate::engine::{Error, Result};
 

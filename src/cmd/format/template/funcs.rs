@@ -260,7 +260,7 @@ fn kind(value: &Value) -> Option<u8> {
     match value {
         Value::Bool(_) => Some(0),
         Value::Complex(..) => Some(1),
-        Value::Int(_) | Value::Uint(_) => Some(2),
+        Value::Int(_) | Value::Uint(_) | Value::Duration(_) => Some(2),
         Value::Float(_) => Some(3),
         Value::Str(_) => Some(4),
         _ => None,
@@ -296,6 +296,8 @@ fn equal(a: &Value, b: &Value) -> Result<bool, String> {
         (Value::Complex(a, b), Value::Complex(c, d)) => a == c && b == d,
         (Value::Str(a), Value::Str(b)) => a == b,
         (Value::Time(a), Value::Time(b)) => a == b,
+        (Value::Duration(a), Value::Duration(b) | Value::Uint(b)) => a == b,
+        (Value::Duration(a), Value::Int(b)) => i64::try_from(*a) == Ok(*b),
         (Value::Struct(a), Value::Struct(b)) => Rc::ptr_eq(a, b),
         _ => false,
     })

@@ -27,6 +27,7 @@ fn write(out: &mut String, value: &Value, indent: Option<usize>, depth: usize) {
         Value::Float(f) => out.push_str(&float(*f)),
         Value::Str(s) => string(out, s),
         Value::Time(t) => string(out, &rfc3339(t)),
+        Value::Duration(nanos) => out.push_str(&nanos.to_string()),
         Value::List(list) if list.nil => out.push_str("null"),
         Value::Map(map) if map.nil => out.push_str("null"),
         Value::List(list) => {

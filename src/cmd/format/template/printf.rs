@@ -1,7 +1,7 @@
 //! Go's fmt: `Sprint`, `Sprintf` and their kin, for template values.
 
 use super::quote::{quote, quote_ascii, quote_char};
-use super::value::{Value, rfc3339};
+use super::value::{Value, go_duration, rfc3339};
 
 /// The default form (`%v`).
 pub fn display(value: &Value) -> String {
@@ -214,6 +214,10 @@ impl Printer {
                 'v' if self.flags.sharp_v => self.pad(&quote(s)),
                 'v' | 's' | 'q' | 'x' | 'X' => self.text(s, if verb == 'v' { 's' } else { verb }),
                 _ => self.bad(value, verb),
+            },
+            Value::Duration(nanos) => match verb {
+                'v' | 's' | 'q' => self.text(&go_duration(*nanos), if verb == 'v' { 's' } else { verb }),
+                _ => self.value(&Value::Uint(*nanos), verb, depth),
             },
             Value::Time(time) => self.text(&rfc3339(time), if verb == 'v' { 's' } else { verb }),
             Value::List(_) | Value::Map(_) | Value::Struct(_) => self.composite(value, verb, depth),

@@ -34,6 +34,8 @@ pub enum Value {
     Struct(Rc<Struct>),
     /// An instant: prints as docker does (RFC 3339), has podman's methods.
     Time(Timestamp),
+    /// Nanoseconds that print as Go's `time.Duration` (`1m30s`) and are a number in JSON.
+    Duration(u64),
     /// A method: called with what follows its name.
     Method(Method),
 }
@@ -152,6 +154,7 @@ impl Value {
             Value::Str(s) => !s.is_empty(),
             Value::List(l) => !l.items.is_empty(),
             Value::Map(m) => !m.entries.is_empty(),
+            Value::Duration(nanos) => *nanos != 0,
             Value::Struct(_) | Value::Time(_) | Value::Method(_) => true,
         }
     }
@@ -180,7 +183,19 @@ impl Value {
             },
             Value::Struct(s) => s.name.to_owned(),
             Value::Time(_) => "time.Time".to_owned(),
+            Value::Duration(_) => "time.Duration".to_owned(),
             Value::Method(_) => "func".to_owned(),
+        }
+    }
+
+    /// A field of a struct that nobody else has yet, or an entry of such a map.
+    pub fn field_mut(&mut self, name: &str) -> Option<&mut Value> {
+        match self {
+            Value::Struct(of) => {
+                Rc::get_mut(of)?.fields.iter_mut().find(|f| f.name == name).map(|f| &mut f.value)
+            }
+            Value::Map(of) => Rc::get_mut(of)?.entries.get_mut(name),
+            _ => None,
         }
     }
 
@@ -193,9 +208,14 @@ impl Value {
     }
 }
 
-/// Fields of podman's whose names in Go are others than in JSON (libpod/define/info.go).
-const GO_NAMES: [(&str, &str); 2] =
-    [("CgroupsVersion", "cgroupVersion"), ("DefaultCapabilities", "capabilities")];
+/// Fields of podman's whose names in Go are others than in JSON (libpod/define/info.go, container_inspect.go).
+const GO_NAMES: [(&str, &str); 5] = [
+    ("CgroupsVersion", "cgroupVersion"),
+    ("DefaultCapabilities", "capabilities"),
+    ("HealthMaxLogCount", "HealthcheckMaxLogCount"),
+    ("HealthMaxLogSize", "HealthcheckMaxLogSize"),
+    ("Healthcheck", "Health"),
+];
 
 impl Struct {
     /// A field by name. Go's field names and the JSON ones differ in case now and then (`.ID` and `Id`, `.Host` and
@@ -205,6 +225,27 @@ impl Struct {
         let of_go = || exact(GO_NAMES.iter().find(|(go, _)| *go == name)?.1);
         let found = exact(name).or_else(of_go);
         found.or_else(|| self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name))).map(|f| &f.value)
+    }
+}
+
+/// Nanoseconds as Go's `Duration.String` writes them: `1h1m0.5s`, `300ms`, `0s`.
+pub fn go_duration(nanos: u64) -> String {
+    let small = |unit: u64, name: &str| format!("{}{name}", nanos as f64 / unit as f64);
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => small(1_000, "µs"),
+        1_000_000..1_000_000_000 => small(1_000_000, "ms"),
+        _ => {
+            let (minutes, rest) = (nanos / 60_000_000_000, nanos % 60_000_000_000);
+            let seconds = format!("{}.{:09}", rest / 1_000_000_000, rest % 1_000_000_000);
+            let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
     }
 }
 
@@ -386,6 +427,27 @@ impl From<&serde_json::Value> for Value {
                 element: Element::Any,
                 entries: entries.iter().map(|(k, v)| (Rc::from(k.as_str()), Value::from(v))).collect(),
             })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_print_as_in_go() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (7, "7ns"),
+            (1_500, "1.5µs"),
+            (300_000_000, "300ms"),
+            (30_000_000_000, "30s"),
+            (90_000_000_000, "1m30s"),
+            (60_000_000_000, "1m0s"),
+            (3_660_500_000_000, "1h1m0.5s"),
+        ] {
+            assert_eq!(go_duration(nanos), text);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::engine::{Context, Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 impl Connection {
     pub(super) fn join(&self, site: &Site<'_>, members: &[Member]) -> Result<BTreeMap<String, Endpoint>> {
@@ -25,6 +26,7 @@ impl Connection {
             crate::failpoint!("network.after-netavark");
             keep_macs(members)?;
             self.add_link_local(members, &mut made)?;
+            self.set_sysctls(members, &made)?;
             self.separate(site, members, &made)?;
             self.wait_for_name(site, &self.short_id(), members, &made);
             Ok(made)
@@ -101,6 +103,26 @@ impl Connection {
             })
             .context("add the link-local addresses")?;
             endpoint.addresses.extend(addresses);
+        }
+        Ok(())
+    }
+
+    /// docker's settings of a single interface.
+    fn set_sysctls(&self, members: &[Member], made: &BTreeMap<String, Endpoint>) -> Result<()> {
+        for member in members {
+            let Some(endpoint) = made.get(&member.network.name) else { continue };
+            let sysctls = member.attachment.sysctls(&endpoint.interface).map_err(Error::invalid)?;
+            if sysctls.is_empty() {
+                continue;
+            }
+            // /proc/sys/net is the reader's network namespace.
+            netns::within(&self.netns, || {
+                sysctls.iter().try_for_each(|(file, value)| {
+                    let path = Path::new("/proc/sys").join(file);
+                    fs::write(&path, value).map_err(|e| Error::io(&format!("write {value} to"), &path, e))
+                })
+            })
+            .with_context(|| format!("set what driver-opt says on network {}", member.network.name))?;
         }
         Ok(())
     }

@@ -98,7 +98,14 @@ impl Connection {
         };
         let (name, found) = match self.way {
             Way::Bridge => return Ok(BTreeMap::new()),
-            Way::Pasta => ("pasta", pasta::start(&request)?),
+            Way::Pasta => match pasta::start(&request) {
+                // A host without a network is no reason for a container not to run.
+                Err(e) if pasta::lacks_a_way_out(&e) && slirp4netns::available(site.config) => {
+                    tracing::info!("{e}: slirp4netns instead");
+                    ("slirp4netns", slirp4netns::start(&user_mode::Request { options: &[], ..request })?)
+                }
+                found => ("pasta", found?),
+            },
             Way::Slirp4netns => ("slirp4netns", slirp4netns::start(&request)?),
         };
         let endpoint = Endpoint {
