@@ -136,6 +136,22 @@ fn every_key_reaches_the_container() {
 }
 
 #[test]
+fn a_user_namespace_is_the_flags_the_environments_or_the_configurations() {
+    let sandbox = require!(Sandbox::user());
+    sandbox.pull("lab/busybox");
+    let path = sandbox.write("conf/own.conf", "[containers]\nuserns = \"keep-id\"\n");
+    let run = |flags: &[&str]| {
+        let run = sandbox.coracle(["run", "--rm", "--network=none"]).args(flags.iter().copied());
+        run.args(["lab/busybox", "id", "-u"]).env(OVERRIDE, &path)
+    };
+    let uid = sandbox.uid().to_string();
+    run(&[]).ok().stdout_is(&uid);
+    run(&["--userns=host"]).ok().stdout_is("0");
+    run(&[]).env("PODMAN_USERNS", "keep-id:uid=7").ok().stdout_is("7");
+    run(&["--uidmap=0:1:10"]).ok().stdout_is("0");
+}
+
+#[test]
 fn what_cannot_be_applied_is_said_once() {
     let sandbox = require!(Sandbox::user());
     sandbox.pull("lab/busybox");

@@ -42,6 +42,14 @@ fn top_shows_the_processes_of_the_container_alone() {
         let row: Vec<&str> = shown.lines()[1].split_whitespace().collect();
         assert_eq!(row, ["1", "0", "lab", "sleep", "4321", "S", "none", "filter"], "{shown}");
         assert_eq!(shown.lines()[2].split_whitespace().nth(1), Some("1"), "{shown}");
+        let shown =
+            sandbox.coracle(["run", "-d", "--network=none", "--name", "r", "lab/busybox", "sleep", "99"]);
+        shown.ok();
+        let shown = sandbox.coracle(["top", "r", "huser"]).ok();
+        assert_eq!(shown.lines()[1].trim(), sandbox.uid().to_string(), "{shown}");
+        sandbox.coracle(["rm", "-ft0", "r"]).ok();
+        let shown = sandbox.coracle(["top", "c", "%p", "seccomp", "args", "%C"]).ok();
+        assert_eq!(shown.lines()[0].split_whitespace().last(), Some("%CPU"), "{shown}");
         // The host's ps with docker's options.
         if std::path::Path::new("/usr/bin/ps").exists() {
             let shown = sandbox.coracle(["top", "c", "-eo", "pid,comm"]).ok();

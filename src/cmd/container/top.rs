@@ -2,7 +2,7 @@
 
 use crate::cmd::{Context, Exit};
 use crate::engine::container::{Process, Processes, latest, processes, resolve};
-use crate::engine::spec::to_container;
+use crate::engine::spec::{IdMapping, to_container, to_host};
 use crate::engine::{Error, Result};
 use clap::Args;
 use jiff::{Timestamp, tz::TimeZone};
@@ -109,7 +109,27 @@ struct Descriptor {
     value: fn(&Processes, &Process) -> String,
 }
 
+/// The short names that ps(1) has from AIX ("AIX FORMAT DESCRIPTORS").
+const SHORT: [(&str, &str); 15] = [
+    ("%C", "pcpu"),
+    ("%G", "group"),
+    ("%P", "ppid"),
+    ("%U", "user"),
+    ("%a", "args"),
+    ("%c", "comm"),
+    ("%g", "rgroup"),
+    ("%n", "nice"),
+    ("%p", "pid"),
+    ("%r", "pgid"),
+    ("%t", "etime"),
+    ("%u", "ruser"),
+    ("%x", "time"),
+    ("%y", "tty"),
+    ("%z", "vsz"),
+];
+
 fn descriptor(name: &str) -> Option<&'static Descriptor> {
+    let name = SHORT.iter().find(|(short, _)| *short == name).map_or(name, |(_, long)| long);
     DESCRIPTORS.iter().find(|d| d.name == name || d.header == name)
 }
 
@@ -135,9 +155,9 @@ static DESCRIPTORS: &[Descriptor] = &[
     Descriptor { name: "comm", header: "COMMAND", value: |_, p| p.comm.clone() },
     Descriptor { name: "etime", header: "ELAPSED", value: elapsed },
     Descriptor { name: "group", header: "GROUP", value: |all, p| group(all, p.gids.1) },
-    Descriptor { name: "hgroup", header: "HGROUP", value: |_, p| p.gids.1.to_string() },
+    Descriptor { name: "hgroup", header: "HGROUP", value: |all, p| outside(&all.own_maps.gids, p.gids.1) },
     Descriptor { name: "hpid", header: "HPID", value: |_, p| p.host_pid.to_string() },
-    Descriptor { name: "huser", header: "HUSER", value: |_, p| p.uids.1.to_string() },
+    Descriptor { name: "huser", header: "HUSER", value: |all, p| outside(&all.own_maps.uids, p.uids.1) },
     Descriptor { name: "label", header: "LABEL", value: |_, p| p.label.clone() },
     Descriptor { name: "nice", header: "NI", value: |_, p| p.nice.to_string() },
     Descriptor { name: "pcpu", header: "%CPU", value: |all, p| format!("{:.3}", share(all, p)) },
@@ -167,6 +187,11 @@ fn user(all: &Processes, id: u32) -> String {
 fn group(all: &Processes, id: u32) -> String {
     let inside = to_container(&all.id_maps.gids, id).unwrap_or(id);
     all.names.1.get(&inside).cloned().unwrap_or_else(|| inside.to_string())
+}
+
+/// The host's number of an ID; as an ordinary user we see those of our own namespace.
+fn outside(map: &[IdMapping], id: u32) -> String {
+    to_host(map, id).unwrap_or(id).to_string()
 }
 
 fn lifetime(all: &Processes, process: &Process) -> f64 {

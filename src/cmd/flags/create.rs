@@ -77,7 +77,7 @@ impl CreateFlags {
         self.process.apply(&mut spec, inputs)?;
         self.mounts.apply(&mut spec, inputs)?;
         self.network.apply(&mut spec)?;
-        self.namespaces.apply(&mut spec)?;
+        self.namespaces.apply(&mut spec, inputs)?;
         self.security.apply(&mut spec, inputs)?;
         self.resources.apply(&mut spec.resources)?;
         self.create_resources.apply(&mut spec.resources)?;

@@ -1,5 +1,6 @@
 //! Which namespaces are the container's own, and its cgroup.
 
+use super::Inputs;
 use crate::engine::spec::{ContainerSpec, IdMapping, MapRow, NamespaceMode, UserNamespace};
 use crate::engine::{Error, Result};
 use clap::Args;
@@ -44,19 +45,21 @@ pub struct NamespaceArgs {
 }
 
 impl NamespaceArgs {
-    pub(super) fn apply(&self, spec: &mut ContainerSpec) -> Result<()> {
+    pub(super) fn apply(&self, spec: &mut ContainerSpec, inputs: &Inputs<'_>) -> Result<()> {
         let modes = &mut spec.namespaces;
         modes.pid = mode("--pid", self.pid.as_deref(), &[])?;
         modes.ipc = mode("--ipc", self.ipc.as_deref(), &["none", "shareable"])?;
         modes.uts = mode("--uts", self.uts.as_deref(), &[])?;
         modes.cgroup = mode("--cgroupns", self.cgroupns.as_deref(), &[])?;
-        modes.user = self.user()?;
+        // Where nothing is said, the caller's environment says it, then containers.conf (podman-run(1), `--userns`).
+        let told = inputs.env.vars.get("PODMAN_USERNS").or(inputs.conf.userns.as_ref());
+        modes.user = self.user(told.map(String::as_str))?;
         spec.cgroup_parent = self.cgroup_parent.clone().unwrap_or_default();
         spec.cgroups = self.cgroups.clone().unwrap_or_default();
         Ok(())
     }
 
-    fn user(&self) -> Result<UserNamespace> {
+    fn user(&self, default: Option<&str>) -> Result<UserNamespace> {
         let asked =
             id_maps(&self.uidmap, &self.gidmap, self.subuidname.as_deref(), self.subgidname.as_deref())?;
         match (self.userns.as_deref(), asked) {
@@ -64,7 +67,7 @@ impl NamespaceArgs {
             (Some(mode), Some(_)) => Err(Error::invalid(format!(
                 "--userns {mode} cannot be given together with --uidmap, --gidmap, --subuidname or --subgidname"
             ))),
-            (mode, None) => user(mode.unwrap_or_default()),
+            (mode, None) => user(mode.or(default).unwrap_or_default()),
         }
     }
 }
@@ -268,7 +271,7 @@ mod tests {
                 userns: userns.map(str::to_owned),
                 ..NamespaceArgs::default()
             }
-            .user()
+            .user(None)
         };
         let row = |container_id, host_id, size| IdMapping { container_id, host_id, size };
         let mapped = |uid_maps: &[IdMapping], gid_maps: &[IdMapping]| UserNamespace::Mapped {
@@ -286,7 +289,8 @@ mod tests {
         let UserNamespace::Asked { uids, gids, subuid, .. } = got else { panic!("{got:?}") };
         assert_eq!(uids, [marked(row(5, 1000, 1), true, true)]);
         assert_eq!((gids, subuid), (vec![marked(row(0, 1, 2), false, false)], String::new()));
-        let named = NamespaceArgs { subgidname: Some("me".to_owned()), ..NamespaceArgs::default() }.user();
+        let named =
+            NamespaceArgs { subgidname: Some("me".to_owned()), ..NamespaceArgs::default() }.user(None);
         let UserNamespace::Asked { subuid, subgid, .. } = named.unwrap() else { panic!() };
         assert_eq!((subuid.as_str(), subgid.as_str()), ("me", "me"));
         for bad in ["", "0", "0:x", "0:1:0", "0:1:2:3", "0:-1:2", "0:4294967296:1", "0:@x", "+:1:1"] {

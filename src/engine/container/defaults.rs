@@ -62,7 +62,6 @@ pub fn defaults(config: &Config) -> Result<Defaults> {
     set(&mut out.ipcns, &conf.ipcns);
     set(&mut out.pidns, &conf.pidns);
     set(&mut out.utsns, &conf.utsns);
-    set(&mut out.userns, &conf.userns);
     set(&mut out.netns, &conf.netns);
     set(&mut out.rootless_network, &conf.rootless_networking);
     set(&mut out.rootless_network, &config.containers.network.default_rootless_network_cmd);

@@ -62,6 +62,8 @@ pub struct Processes {
     pub list: Vec<Process>,
     /// The maps of the container's user namespace.
     pub id_maps: IdMappings,
+    /// The maps of the namespace that we are in, an ordinary user's: what is outside of it is the host's.
+    pub own_maps: IdMappings,
     /// /etc/passwd and /etc/group of the container: names by ID.
     pub names: (BTreeMap<u32, String>, BTreeMap<u32, String>),
     /// Seconds since boot.
@@ -82,7 +84,9 @@ pub fn processes(engine: &Engine, id: &str) -> Result<Processes> {
     }
     let first = record.state.pid;
     let spec = record.spec()?;
-    let maps = super::namespaces::id_maps(engine, spec, &super::facts::host_facts(engine, spec))?;
+    let facts = super::facts::host_facts(engine, spec);
+    let maps = super::namespaces::id_maps(engine, spec, &facts)?;
+    let own_maps = IdMappings { uids: facts.uid_map, gids: facts.gid_map };
     let id_maps = maps.map(|maps| IdMappings { uids: maps.uids, gids: maps.gids }).unwrap_or_default();
     let root = PathBuf::from(format!("/proc/{first}/root"));
     let names = super::exec::names(&root).unwrap_or_default();
@@ -90,7 +94,7 @@ pub fn processes(engine: &Engine, id: &str) -> Result<Processes> {
     let uptime = uptime.split(' ').next().and_then(|t| t.parse().ok()).unwrap_or(0.0);
     let list = of(first);
     tell(engine, "top", &record, &[]);
-    Ok(Processes { list, id_maps, names, uptime })
+    Ok(Processes { list, id_maps, own_maps, names, uptime })
 }
 
 /// Everybody in the container whose first process is `first`.

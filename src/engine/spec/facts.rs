@@ -171,8 +171,6 @@ pub struct Defaults {
     pub pidns: String,
     /// `utsns`.
     pub utsns: String,
-    /// `userns`.
-    pub userns: String,
     /// `netns`.
     pub netns: String,
     /// An ordinary user's way out: `pasta` or `slirp4netns`.
@@ -234,7 +232,6 @@ impl Default for Defaults {
             ipcns: "shareable".to_owned(),
             pidns: "private".to_owned(),
             utsns: "private".to_owned(),
-            userns: "host".to_owned(),
             netns: String::new(),
             rootless_network: "pasta".to_owned(),
             cgroups: "enabled".to_owned(),
