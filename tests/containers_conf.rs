@@ -148,7 +148,7 @@ fn a_user_namespace_is_the_flags_the_environments_or_the_configurations() {
     run(&[]).ok().stdout_is(&uid);
     run(&["--userns=host"]).ok().stdout_is("0");
     run(&[]).env("PODMAN_USERNS", "keep-id:uid=7").ok().stdout_is("7");
-    run(&["--uidmap=0:1:10"]).ok().stdout_is("0");
+    run(&["--uidmap=0:1:2000"]).ok().stdout_is("0");
 }
 
 #[test]

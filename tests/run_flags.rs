@@ -134,6 +134,7 @@ fn what_contradicts_itself_is_refused() {
             ("--uts host --domainname x", "conflicting options: domainname and the UTS mode"),
             ("--memory 5m", "minimum memory limit allowed is 6MB"),
             ("--health-on-failure stop", "without a health check"),
+            ("--rootfs /srv/root:O", "--rootfs DIRECTORY:O is not supported"),
         ] {
             let said = refused(s, flags);
             assert!(said.contains(phrase), "{flags}: {said}");
@@ -300,7 +301,9 @@ fn log_files_by_their_docker_names_and_sizes() {
             s.coracle(["ps", "-a", "--filter", filter, "--format", "{{.Names}}"]).ok().stdout_is("logs");
         }
         s.coracle(["start", "--filter", "restart-policy=always", "logs"]).ok().stdout_is("");
-        s.coracle(["start", "--filter", "restart-policy=never"]).fails(1).stderr_has("a policy is one of");
+        s.coracle(["start", "--filter", "restart-policy=never"])
+            .fails(1)
+            .stderr_has("one of no, none, on-failure");
         let shown = s.coracle(["ps", "-a", "--format", "--{{.Names}}"]).ok();
         shown.stdout_is("--logs");
         s.coracle(["rm", "logs"]).ok();

@@ -68,6 +68,12 @@ impl CreateFlags {
         };
         let mut spec = ContainerSpec::default();
         if self.mounts.rootfs {
+            if let Some((_, option @ ("O" | "idmap"))) = image.rsplit_once(':') {
+                return Err(Error::unsupported(format!("--rootfs DIRECTORY:{option} is not supported"))
+                    .with_hint(
+                        "make an image of the directory: tar -C DIRECTORY -c . | coracle import - NAME",
+                    ));
+            }
             spec.image.rootfs = Some(inputs.env.cwd.join(image).to_string_lossy().into_owned());
         } else {
             image.clone_into(&mut spec.image.requested);
