@@ -132,6 +132,7 @@ fn containers() {
         Example("docker rename mycontainer my_container", 0, ""),
         Example("docker restart -t 0 my_container", 0, "my_container"),
         Example("docker stop -t 0 my_container", 0, "my_container"),
+        Example("docker exec my_container ls", 125, "Error: container my_container is not running: *"),
         Example("docker wait my_container", 0, "137"),
         Example("docker start my_container", 0, "my_container"),
         Example("docker rm my_container", 2, "Error: *running*\nhint: *"),

@@ -127,6 +127,8 @@ fn a_shell_on_a_terminal_from_start_to_end() {
         assert_eq!(state(&sandbox, "c"), "running");
         // And back, twice at the same time.
         let mut one = sandbox.terminal(["attach", "c"]);
+        // The prompt is drawn again, without a key.
+        one.expect("#");
         let mut two = sandbox.terminal(["attach", "--detach-keys", "ctrl-x,z", "c"]);
         std::thread::sleep(Duration::from_millis(500));
         one.send("echo $X-$X\n");

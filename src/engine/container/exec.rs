@@ -4,7 +4,7 @@
 //! `process.json` (for the runtime), `pidfile`, conmon's socket and FIFOs. The directory goes when the session is over; what a killed
 //! program leaves there is swept by the next exec, and with the run directory by the container's end.
 
-use super::attach::{Attached, Gate, Pipes, state_error};
+use super::attach::{Attached, Gate, Pipes};
 use super::exec_process::{Wanted, derive};
 use super::exec_sessions::{me, remember, sweep};
 use super::ground::Ground;
@@ -77,15 +77,12 @@ enum Holder {
 pub fn exec(engine: &Engine, id: &str, options: &ExecOptions) -> Result<Session> {
     let record = after_commit(engine, id)?;
     if record.state.status != Status::Running {
+        // docker's words, then podman's.
         let what = match record.state.status {
-            // docker's words, and podman's.
-            Status::Paused => {
-                let words = "is paused, unpause the container before exec";
-                return Err(Error::new(ErrorKind::InUse, format!("container {} {words}", record.name())));
-            }
-            _ => "can only create exec sessions on running containers",
+            Status::Paused => "is paused, unpause the container before exec",
+            _ => "is not running: can only create exec sessions on running containers",
         };
-        return Err(state_error(&record, what));
+        return Err(Error::new(ErrorKind::InUse, format!("container {} {what}", record.name())));
     }
     anticipate(engine, record.spec()?);
     make(engine, &record, options).map_err(|e| Ground::of(&record).explain(e))
