@@ -5,8 +5,8 @@
 
 use super::Event;
 use crate::engine::config::Config;
-use crate::engine::host::process;
 use crate::engine::host::spawn::{Child, Spawn};
+use crate::engine::host::{journal, process};
 use crate::engine::{Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
@@ -37,6 +37,8 @@ pub(super) struct Reader {
     program: PathBuf,
     env: Vec<(String, String)>,
     store: String,
+    /// Whose events they are: anybody else's are forged.
+    uid: u32,
     /// Of the last entry read.
     cursor: String,
     /// Begins where nothing was read yet.
@@ -61,6 +63,7 @@ impl Reader {
             program,
             env: env.collect(),
             store: store.to_owned(),
+            uid: config.env.uid,
             cursor: String::new(),
             opened: jiff::Timestamp::now().as_second(),
             child: None,
@@ -109,9 +112,8 @@ impl Reader {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|e| Error::os("make a pipe", e))?;
         let child = Spawn::new(&self.program)
-            .args(["--quiet", "--no-pager", "--output=json", "--all"])
             .args(args)
-            .arg(format!("CORACLE_STORE={}", self.store))
+            .args(journal::written_by(self.uid, "CORACLE_STORE", &self.store))
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .fd(writer.as_fd(), 1)
             .spawn()?;

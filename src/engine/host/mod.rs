@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod drain;
 pub mod facts;
 pub mod failpoint;
+pub mod journal;
 pub mod limits;
 pub mod link;
 pub mod lock;

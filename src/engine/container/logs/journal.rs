@@ -4,8 +4,8 @@
 
 use super::LogsOptions;
 use crate::engine::conmon::LogLine;
-use crate::engine::host::process;
 use crate::engine::host::spawn::{Child, Spawn};
+use crate::engine::host::{journal, process};
 use crate::engine::{Engine, Error, Result};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,8 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(super) struct JournalLogs {
     program: PathBuf,
-    id: String,
+    /// What is asked for.
+    question: Vec<String>,
     env: Vec<(String, String)>,
     child: Child,
     output: Option<OwnedFd>,
@@ -43,14 +44,16 @@ impl JournalLogs {
         if follow {
             first.push("--follow".to_owned());
         }
-        let (child, output) = start(&program, id, &env, &first)?;
+        // What others write under the container's ID is none of its log.
+        let question = journal::written_by(engine.config.env.uid, "CONTAINER_ID_FULL", id);
+        let (child, output) = start(&program, &question, &env, &first)?;
         if options.tail.is_some() {
             // Asked again before anything was shown, the tail would be that of a longer log.
             args = vec!["--lines=all".to_owned(), format!("--since=@{}", opened.as_second())];
         }
         Ok(Self {
             program,
-            id: id.to_owned(),
+            question,
             env,
             child,
             output: Some(output),
@@ -98,7 +101,7 @@ impl JournalLogs {
         if !self.cursor.is_empty() {
             args = vec!["--lines=all".to_owned(), format!("--after-cursor={}", self.cursor)];
         }
-        let (child, output) = start(&self.program, &self.id, &self.env, &args)?;
+        let (child, output) = start(&self.program, &self.question, &self.env, &args)?;
         // From here on reading may block: this child ends by itself.
         rustix::io::ioctl_fionbio(&output, false).map_err(|e| Error::os("make a pipe block", e))?;
         (self.child, self.output) = (child, Some(output));
@@ -125,7 +128,7 @@ impl Drop for JournalLogs {
 
 fn start(
     program: &std::path::Path,
-    id: &str,
+    question: &[String],
     env: &[(String, String)],
     args: &[String],
 ) -> Result<(Child, OwnedFd)> {
@@ -134,9 +137,8 @@ fn start(
     let follow = args.iter().any(|arg| arg == "--follow");
     rustix::io::ioctl_fionbio(&reader, follow).map_err(|e| Error::os("make a pipe not block", e))?;
     let child = Spawn::new(program)
-        .args(["--quiet", "--no-pager", "--output=json", "--all"])
         .args(args)
-        .arg(format!("CONTAINER_ID_FULL={id}"))
+        .args(question)
         .envs(env.iter().map(|(n, v)| (n, v)))
         .fd(writer.as_fd(), 1)
         .spawn()?;
