@@ -41,6 +41,7 @@ mod inspect_fields;
 mod inspect_networks;
 mod killpoints;
 mod kit;
+mod layer_limits;
 mod layers;
 mod lifecycle;
 mod listing;

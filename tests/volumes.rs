@@ -254,11 +254,11 @@ fn a_volume_is_not_removed_while_a_container_takes_it() {
 }
 
 /// A file system of the test's own with project quotas; unmounted when it is dropped.
-struct Limited<'a>(&'a Sandbox);
+pub struct Limited<'a>(&'a Sandbox);
 
 impl<'a> Limited<'a> {
     /// `None` if the kernel has none.
-    fn mount(sandbox: &'a Sandbox) -> Option<Self> {
+    pub fn mount(sandbox: &'a Sandbox) -> Option<Self> {
         let script = "truncate -s 64M fs && mkfs.ext4 -q -O project,quota -E quotatype=prjquota fs && mkdir limited && \
                       mount -o loop,prjquota fs limited";
         let made = sandbox.command(["sh", "-c", script]).run();

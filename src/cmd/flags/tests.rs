@@ -196,7 +196,6 @@ fn later_machinery_is_refused_in_one_sentence() {
     for words in [
         "--pod p x",
         "--volume-driver nfs x",
-        "--storage-opt size=1G x",
         "--use-api-socket x",
         "--isolation hyperv x",
         "--decryption-key k x",
@@ -205,6 +204,17 @@ fn later_machinery_is_refused_in_one_sentence() {
         assert_eq!(e.kind(), ErrorKind::Unsupported, "{words}: {e}");
         assert!(!e.to_string().contains('\n'));
     }
+}
+
+#[test]
+fn layers_may_have_limits() {
+    let options = spec("--storage-opt size=1G --storage-opt inodes=7 x").storage_options;
+    assert_eq!(crate::engine::spec::layer_limits(&options).unwrap(), (1 << 30, 7));
+    for bad in ["size", "size=much", "inodes=-1", "other=1"] {
+        let e = try_spec(&format!("--storage-opt {bad} x")).expect_err(bad);
+        assert_eq!(e.kind(), ErrorKind::Invalid, "{bad}: {e}");
+    }
+    assert!(try_spec("--storage-opt size=1G --rootfs /x").is_err());
 }
 
 #[test]

@@ -5,10 +5,13 @@
 
 use super::told::tell_of;
 use super::{cdi, defaults, facts, health, names, namespaces, network, remove, secrets, sources, volumes};
+use crate::engine::host::quota::Limits;
 use crate::engine::host::random;
 use crate::engine::image;
 use crate::engine::oci;
-use crate::engine::spec::{ContainerSpec, HostFacts, IdMappings, ImageConfig, MountKind, NetworkState};
+use crate::engine::spec::{
+    ContainerSpec, HostFacts, IdMappings, ImageConfig, MountKind, NetworkState, layer_limits,
+};
 use crate::engine::state::{ContainerState, Head, Locked};
 use crate::engine::store::NewContainer;
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
@@ -175,7 +178,9 @@ fn build(
     let mut layer = String::new();
     if spec.image.rootfs.is_none() {
         let maps = namespaces::id_maps(engine, spec, host)?.unwrap_or_default();
+        let (bytes, inodes) = layer_limits(&spec.storage_options)?;
         let made = engine.store.create_container(NewContainer {
+            limits: Limits { bytes, inodes },
             id: locked.id().to_owned(),
             names: vec![spec.name.clone()],
             image: Some(spec.image.id.clone()),

@@ -8,7 +8,7 @@ use crate::engine::{Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `struct fsxattr` (linux/fs.h).
 #[repr(C)]
@@ -50,6 +50,9 @@ const PROJECT: u32 = 2;
 /// `QIF_BLIMITS | QIF_ILIMITS`.
 const LIMITS: u32 = 1 | 4;
 
+/// So many projects belong to one kind of directory.
+const PROJECTS: u32 = 1 << 16;
+
 /// Limits of a directory; 0: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -67,11 +70,30 @@ pub fn project(directory: &Path) -> Result<u32> {
     attributes(&open(directory)?, directory).map(|attributes| attributes.project)
 }
 
-/// Makes the empty directory that of project `id`, with limits.
+/// Limits the empty directory, by a project of its own: the next one after those of the directories beside it, `first` being the
+/// first. Callers hold a lock that keeps others from choosing the same one.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`] where project quotas are not on; [`ErrorKind::Conflict`] if somebody else's files are in the project.
-pub fn limit(directory: &Path, id: u32, limits: Limits) -> Result<()> {
+/// [`ErrorKind::Unsupported`] where project quotas are not on.
+pub fn limit_by_itself(
+    directory: &Path,
+    beside: impl Iterator<Item = PathBuf>,
+    first: u32,
+    limits: Limits,
+) -> Result<()> {
+    let projects = beside.filter_map(|path| project(&path).ok());
+    let mut id =
+        projects.filter(|id| (first..first + PROJECTS).contains(id)).max().map_or(first, |last| last + 1);
+    loop {
+        match limit(directory, id, limits) {
+            Err(e) if e.kind() == ErrorKind::Conflict => id += 1,
+            done => return done,
+        }
+    }
+}
+
+/// Makes the empty directory that of project `id`, with limits; [`ErrorKind::Conflict`] if somebody else's files are in the project.
+fn limit(directory: &Path, id: u32, limits: Limits) -> Result<()> {
     let fd = open(directory)?;
     let mut attributes = attributes(&fd, directory)?;
     if usage(&fd, id, directory)?.inodes > 0 {
@@ -95,9 +117,16 @@ pub fn limit(directory: &Path, id: u32, limits: Limits) -> Result<()> {
     }
 }
 
-/// Takes the limits of project `id` away on the file system of `directory`.
-pub fn unlimit(directory: &Path, id: u32) -> Result<()> {
-    let fd = open(directory)?;
+/// Takes the limits away of a directory that is about to be removed, if its project is one of those from `first` on.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn unlimit(directory: &Path, first: u32) -> Result<()> {
+    let Ok(fd) = open(directory) else { return Ok(()) };
+    let Ok(id) = attributes(&fd, directory).map(|attributes| attributes.project) else { return Ok(()) };
+    if !(first..first + PROJECTS).contains(&id) {
+        return Ok(());
+    }
     let quota = Quota { valid: LIMITS, ..Quota::default() };
     quotactl(&fd, SET_QUOTA, id, &mut MaybeUninit::new(quota)).map_err(|e| refused(directory, e))
 }
@@ -142,5 +171,5 @@ fn refused(directory: &Path, error: std::io::Error) -> Error {
     }
     Error::unsupported(format!("the file system of {} has no project quotas", directory.display()))
         .with_source(error)
-        .with_hint("mount it with prjquota (XFS, or ext4 after tune2fs -O project,quota); for memory: --opt type=tmpfs --opt device=tmpfs --opt o=size=100m")
+        .with_hint("mount it with prjquota (XFS, or ext4 after tune2fs -O project,quota)")
 }

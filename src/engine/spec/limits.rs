@@ -1,5 +1,7 @@
 //! Resource limits and devices, in the units of the OCI runtime spec.
 
+use super::bytes;
+use crate::engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -51,6 +53,26 @@ pub struct Resources {
     pub device_write_iops: Vec<BlkioDevice>,
     /// `--cgroup-conf`: cgroup v2 files and what to write into them.
     pub unified: BTreeMap<String, String>,
+}
+
+/// `--storage-opt` of a container: bytes and files that may be written into its layer; 0: as many as there is room for.
+///
+/// # Errors
+/// Another option than `size` and `inodes`, or no number.
+pub fn layer_limits(options: &BTreeMap<String, String>) -> Result<(u64, u64)> {
+    let (mut size, mut inodes) = (0, 0);
+    for (key, value) in options {
+        let bad = || Error::invalid(format!("--storage-opt {key}={value}: not a number"));
+        match key.to_ascii_lowercase().as_str() {
+            "size" => size = bytes(value).ok_or_else(bad)?,
+            "inodes" => inodes = value.parse().map_err(|_| bad())?,
+            _ => {
+                return Err(Error::invalid(format!("--storage-opt: unknown option {key}"))
+                    .with_hint("size=10G, inodes=100000"));
+            }
+        }
+    }
+    Ok((size, inodes))
 }
 
 /// A limit on one block device.

@@ -27,7 +27,7 @@ pub use facts::{
     HostFacts, ImageConfig, LimitFacts,
 };
 pub use health::{Health, HealthPolicy, Healthcheck, StartupCheck};
-pub use limits::{BlkioDevice, DeviceSpec, Resources, Rlimit};
+pub use limits::{BlkioDevice, DeviceSpec, Resources, Rlimit, layer_limits};
 pub use mount::{
     ArtifactOptions, BindOptions, ImageOptions, MountKind, MountSpec, Propagation, SelinuxRelabel,
     VolumeOptions,
@@ -75,6 +75,8 @@ pub struct ContainerSpec {
     pub read_only: bool,
     /// With `read_only`: tmpfs on /dev, /dev/shm, /run, /tmp, /var/tmp (podman's `--read-only-tmpfs`, default on).
     pub read_only_tmpfs: bool,
+    /// `--storage-opt`: `size` and `inodes` of its layer; see [`layer_limits`].
+    pub storage_options: BTreeMap<String, String>,
     /// Size of /dev/shm in bytes; `None`: containers.conf, else 64 MiB.
     pub shm_size: Option<u64>,
     /// `--shm-size-systemd`: bytes that /run and the others of systemd's tmpfs may have; 0: unlimited; `None`: half the memory.

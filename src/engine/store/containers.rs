@@ -5,12 +5,14 @@
 
 use super::file::{self, Records, contains, read_bytes};
 use super::layers::{Layers, check_id};
+use super::layout::Driver;
 use super::overlay::NewDir;
 use super::pending::{Note, Pending};
 use super::record::{MOUNT_LABEL_FLAG, MOUNT_OPTS_FLAG, PROCESS_LABEL_FLAG, VOLATILE_FLAG};
 use super::{ContainerRecord, LayerRecord, Location, NewContainer, Store, Trash};
 use crate::engine::host::atomic::Durability;
 use crate::engine::host::lock::FileLock;
+use crate::engine::host::quota::Limits;
 use crate::engine::host::random;
 use crate::engine::spec::IdMappings;
 use crate::engine::{Error, ErrorKind, Result};
@@ -59,6 +61,12 @@ impl Store {
     /// nobody can delete the image meanwhile. [`ErrorKind::Conflict`] if the ID or a name is taken.
     pub fn create_container(&self, new: NewContainer) -> Result<ContainerRecord> {
         check_id(&new.id)?;
+        let limits = if new.limits == Limits::default() { self.driver_options.limits } else { new.limits };
+        if limits != Limits::default() && self.driver == Driver::Vfs {
+            return Err(Error::unsupported(
+                "the storage driver vfs cannot limit the size of a container's layer",
+            ));
+        }
         let volatile = new.volatile || self.options.transient;
         let location = if volatile { Location::Volatile } else { Location::Stable };
         let mut layers = Layers::lock(self)?;
@@ -72,7 +80,7 @@ impl Store {
         let container = container_record(&new, &layer, volatile, location);
         let note = Note::write(self, &Pending::Container { id: new.id.clone(), layer: layer.id.clone() })?;
         failpoint!("create.noted");
-        let made = self.record_container(&mut layers, &containers, &layer, &container);
+        let made = self.record_container(&mut layers, &containers, (&layer, limits), &container);
         failpoint!("create.container-recorded");
         match made {
             Ok(()) => note.done(),
@@ -91,7 +99,7 @@ impl Store {
         &self,
         layers: &mut Layers<'_>,
         containers: &Containers<'_>,
-        layer: &LayerRecord,
+        (layer, limits): (&LayerRecord, Limits),
         container: &ContainerRecord,
     ) -> Result<()> {
         let root = layer.id_mappings().root().unwrap_or((0, 0));
@@ -101,6 +109,7 @@ impl Store {
             staged: None,
             root,
             image: false,
+            limits,
         })?;
         failpoint!("create.layer-made");
         layers.file(container.location)?.push(&layer.id, layer)?;

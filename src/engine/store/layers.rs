@@ -10,6 +10,7 @@ use super::staging::{StagedLayer, Trash};
 use super::{LAYER_TOC, LayerRecord, Location, NewLayer, Store};
 use crate::engine::host::atomic::Durability;
 use crate::engine::host::lock::FileLock;
+use crate::engine::host::quota::Limits;
 use crate::engine::{Digest, Error, ErrorKind, Result};
 use crate::failpoint;
 use jiff::Timestamp;
@@ -303,6 +304,7 @@ impl<'s> Layers<'s> {
                 staged: Some(staged),
                 root: (0, 0),
                 image: true,
+                limits: Limits::default(),
             };
             self.store.make_layer_dir(&directory)?;
             failpoint!("pull.layer-placed");

@@ -15,6 +15,7 @@ use super::stack::{StackOptions, map_text};
 use super::{ImageRecord, LayerRecord, Store, file};
 use crate::engine::host::lock::FileLock;
 use crate::engine::host::mount;
+use crate::engine::host::quota::Limits;
 use crate::engine::host::random;
 use crate::engine::spec::{IdMapping, IdMappings, to_container, to_host};
 use crate::engine::{Error, ErrorKind, Result};
@@ -109,7 +110,14 @@ impl Store {
         let id = random::id()?;
         let note = Note::write(self, &Pending::Layer { id: id.clone() })?;
         let root = maps.root().ok_or_else(|| Error::invalid("the ID maps do not map root"))?;
-        self.make_layer_dir(&NewDir { id: &id, parent: Some(top), staged: None, root, image: true })?;
+        self.make_layer_dir(&NewDir {
+            id: &id,
+            parent: Some(top),
+            staged: None,
+            root,
+            image: true,
+            limits: Limits::default(),
+        })?;
         let made = self.chown_layer(&id, &template.id_mappings(), maps).and_then(|()| {
             let record = LayerRecord {
                 id: id.clone(),

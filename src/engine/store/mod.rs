@@ -45,6 +45,7 @@ pub use table::Table;
 pub use view::View;
 
 use crate::engine::host::lock::FileLock;
+use crate::engine::host::quota::Limits;
 use crate::engine::host::random;
 use crate::engine::spec::IdMappings;
 use crate::engine::{Digest, Error, Result};
@@ -172,6 +173,8 @@ pub struct NewContainer {
     pub mount_options: Vec<String>,
     /// Arbitrary flags.
     pub flags: Map<String, Value>,
+    /// How much may be written into its layer; none: as configured.
+    pub limits: Limits,
 }
 
 /// How to mount a layer.

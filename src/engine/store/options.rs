@@ -1,6 +1,8 @@
 //! Driver options: the `overlay.key=value` of storage.conf and `--storage-opt` (`drivers/overlay/overlay.go`,
 //! `parseOptions`).
 
+use crate::engine::host::quota::Limits;
+use crate::engine::spec::bytes;
 use crate::engine::{Error, Result};
 use std::path::PathBuf;
 
@@ -17,6 +19,8 @@ pub(super) struct DriverOptions {
     pub(super) force_mask: Option<u32>,
     /// `imagestore`, `additionalimagestore`: read-only stores.
     pub(super) image_stores: Vec<PathBuf>,
+    /// `size`, `inodes`: of containers' layers for which nothing else was asked.
+    pub(super) limits: Limits,
 }
 
 impl DriverOptions {
@@ -35,13 +39,13 @@ impl DriverOptions {
                 None => (driver, key.as_str()),
             };
             if owner == driver {
-                parsed.set(name, value, option)?;
+                parsed.set(driver, name, value, option)?;
             }
         }
         Ok(parsed)
     }
 
-    fn set(&mut self, name: &str, value: &str, option: &str) -> Result<()> {
+    fn set(&mut self, driver: &str, name: &str, value: &str, option: &str) -> Result<()> {
         let invalid = || Error::invalid(format!("storage option {option:?} has an invalid value"));
         match name {
             "mountopt" => self.mount_options = value.split(',').map(str::to_owned).collect(),
@@ -65,6 +69,8 @@ impl DriverOptions {
             // Nothing to do for us: we never bind the home directory, and Linux needs no override.
             "skip_mount_home" | "override_kernel_check" => {}
             "size" | "inodes" if matches!(value, "" | "0") => {}
+            "size" if driver == "overlay" => self.limits.bytes = bytes(value).ok_or_else(invalid)?,
+            "inodes" if driver == "overlay" => self.limits.inodes = value.parse().map_err(|_| invalid())?,
             "use_composefs" if parse_bool(value) == Some(false) => {}
             "additionallayerstore" if value.is_empty() => {}
             "size" | "inodes" | "use_composefs" | "additionallayerstore" => {
@@ -109,11 +115,14 @@ mod tests {
             "overlay.ignore_chown_errors=true",
             "overlay.imagestore=/a,/b",
             "overlay.mount_program=/usr/bin/fuse-overlayfs",
+            "overlay.size=10g",
+            "overlay.inodes=",
             "vfs.whatever=1",
         ]);
         let options = options.unwrap();
         assert_eq!(options.force_mask, Some(0o755));
         assert!(options.ignore_chown_errors);
+        assert_eq!((options.limits.bytes, options.limits.inodes), (10 << 30, 0));
         assert_eq!(options.image_stores, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!(options.mount_program, Some(PathBuf::from("/usr/bin/fuse-overlayfs")));
     }
@@ -123,7 +132,8 @@ mod tests {
         for bad in [
             "overlay.nonsense=1",
             "overlay.force_mask=9",
-            "overlay.size=10G",
+            "overlay.size=much",
+            "overlay.use_composefs=true",
             "mountopt",
             "overlay.imagestore=x",
         ] {

@@ -7,7 +7,8 @@
 use super::staging::StagedLayer;
 use super::{Store, file};
 use crate::engine::host::mount;
-use crate::engine::{Error, ErrorKind, Result};
+use crate::engine::host::quota::{self, Limits};
+use crate::engine::{Context, Error, ErrorKind, Result};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -37,7 +38,12 @@ pub(super) struct NewDir<'a> {
     pub(super) root: (u32, u32),
     /// Below the image store rather than the graph root.
     pub(super) image: bool,
+    /// How much may be written into it.
+    pub(super) limits: Limits,
 }
+
+/// Where the project IDs of layers begin ("CS"): those of volumes come before, podman's and docker's are small numbers.
+const FIRST_PROJECT: u32 = 0x4353_0000;
 
 impl Store {
     /// Where the directory of a layer is: our own, the image store's, an additional store's.
@@ -83,6 +89,9 @@ impl Store {
             Err(e) => return Err(Error::io("mkdir", directory, e)),
             Ok(()) => give(directory, new.root)?,
         }
+        if new.limits != Limits::default() {
+            self.limit_layer(home, directory, new.limits)?;
+        }
         let parent = match new.parent {
             Some(id) => Some(self.layer_dir(id).ok_or_else(|| layer_missing(id))?.path),
             None => None,
@@ -97,6 +106,17 @@ impl Store {
             None => make_dir(&directory.join("empty"), 0o700, new.root),
             Some(parent) => write_small(&directory.join("lower"), self.lower_chain(&parent)?.as_bytes()),
         }
+    }
+
+    /// Limits the new, empty directory of a layer, and so what is going to be in it (`drivers/quota/projectquota_supported.go`).
+    fn limit_layer(&self, home: &Path, directory: &Path, limits: Limits) -> Result<()> {
+        if self.options.rootless {
+            return Err(Error::unsupported("the size of a container's layer: only root can set quotas"));
+        }
+        let entries = fs::read_dir(home).map_err(|e| Error::io("read", home, e))?;
+        let beside = entries.flatten().map(|entry| entry.path());
+        quota::limit_by_itself(directory, beside, FIRST_PROJECT, limits)
+            .context("limit the size of the container's layer")
     }
 
     /// `diff` with the owner and mode of its parent's, unless the staged layer has a root entry of its own.
@@ -229,6 +249,9 @@ impl Store {
                 && valid_link(link.trim())
             {
                 file::remove_file(&home.join("l").join(link.trim()))?;
+            }
+            if let Err(e) = quota::unlimit(&directory, FIRST_PROJECT) {
+                tracing::debug!("{e}");
             }
             match fs::rename(&directory, trash.join(id)) {
                 Ok(()) => {}

@@ -4,13 +4,16 @@ use super::{DATA, Volumes, names_in};
 use crate::engine::host::lock::DirLock;
 use crate::engine::host::quota::{self, Limits};
 use crate::engine::spec::bytes;
-use crate::engine::{Context, Error, ErrorKind, Result};
+use crate::engine::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 /// Held while a project ID is chosen. No volume can have this name.
 const CHOOSING: &str = ".projects";
+
+/// What anybody can limit.
+const MEMORY: &str = "--opt type=tmpfs --opt device=tmpfs --opt o=size=100m";
 
 /// Where our project IDs begin ("CR"): podman's and docker's are small numbers.
 const FIRST: u32 = 0x4352_0000;
@@ -48,35 +51,26 @@ impl Volumes {
         let Some(limits) = limits(options)? else { return Ok(()) };
         if self.rootless {
             return Err(Error::unsupported("volume options size and inodes: only root can set quotas")
-                .with_hint("for memory: --opt type=tmpfs --opt device=tmpfs --opt o=size=100m"));
+                .with_hint(format!("for memory: {MEMORY}")));
         }
         let choosing = self.root.join(CHOOSING);
         fs::create_dir_all(&choosing).map_err(|e| Error::io("mkdir", &choosing, e))?;
         let _lock = DirLock::exclusive(&choosing)?;
-        let projects = names_in(&self.root).into_iter().filter_map(|name| {
-            // Those that are being made and removed count, too.
-            quota::project(&self.root.join(name).join(DATA)).ok()
-        });
-        let mut id = projects.filter(|id| *id >= FIRST).max().map_or(FIRST, |last| last + 1);
-        loop {
-            match quota::limit(data, id, limits) {
-                Err(e) if e.kind() == ErrorKind::Conflict => id += 1,
-                Err(e) if e.kind() == ErrorKind::Unsupported => {
-                    let text = format!("the file system of {} has no project quotas", self.root.display());
-                    return Err(Error::unsupported(format!("volume options size and inodes: {text}"))
-                        .with_hint(e.hint().unwrap_or_default()));
-                }
-                done => return done.context("volume options size and inodes"),
+        // Those that are being made and removed count, too.
+        let beside = names_in(&self.root).into_iter().map(|name| self.root.join(name).join(DATA));
+        quota::limit_by_itself(data, beside, FIRST, limits).map_err(|e| match e.kind() {
+            ErrorKind::Unsupported => {
+                let hint = format!("{}; for memory: {MEMORY}", e.hint().unwrap_or_default());
+                let text = format!("the file system of {} has no project quotas", self.root.display());
+                Error::unsupported(format!("volume options size and inodes: {text}")).with_hint(hint)
             }
-        }
+            _ => e.wrap("volume options size and inodes"),
+        })
     }
 
     /// Takes back the limits of a volume's directory, which is about to be removed.
     pub(super) fn unlimit(data: &Path) {
-        if let Ok(id) = quota::project(data)
-            && id >= FIRST
-            && let Err(e) = quota::unlimit(data, id)
-        {
+        if let Err(e) = quota::unlimit(data, FIRST) {
             tracing::debug!("{e}");
         }
     }

@@ -56,6 +56,8 @@ pub(super) struct HostConfig {
     #[serde(rename = "IDMappings", skip_serializing_if = "Option::is_none")]
     pub id_mappings: Option<IdMappings>,
     pub shm_size: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_opt: BTreeMap<String, String>,
     pub runtime: String,
     pub console_size: [u32; 2],
     pub isolation: String,
@@ -241,6 +243,7 @@ pub(super) fn host_config(
         userns_mode: userns(&modes.user),
         id_mappings: id_mappings(stored),
         shm_size: spec.shm_size.unwrap_or(64 << 20),
+        storage_opt: spec.storage_options.clone(),
         runtime: runtime.to_owned(),
         console_size: [0, 0],
         isolation: String::new(),

@@ -10,10 +10,10 @@ pub use tmpfs::tmpfs;
 pub use volume::volume;
 
 use super::Inputs;
-use super::values::{boolean, size};
+use super::values::{boolean, key_value, size};
 use crate::engine::config::Environment;
 use crate::engine::oci::complete::clean;
-use crate::engine::spec::{ContainerSpec, ImageVolumes, MountSpec};
+use crate::engine::spec::{ContainerSpec, ImageVolumes, MountSpec, layer_limits};
 use crate::engine::volume::LOCAL;
 use crate::engine::{Error, ErrorKind, Result};
 use clap::Args;
@@ -58,7 +58,7 @@ pub struct MountArgs {
     /// The image argument is a directory to use as root filesystem
     #[arg(long)]
     pub rootfs: bool,
-    /// Option of the container's layer, such as size=10G (may be repeated)
+    /// Limit of the container's layer: size=10G, or inodes=NUMBER (may be repeated); as root, where the file system has project quotas
     #[arg(long, value_name = "OPTION")]
     pub storage_opt: Vec<String>,
 }
@@ -94,8 +94,15 @@ impl MountArgs {
             return Err(Error::unsupported(format!("--volume-driver {driver}: only {LOCAL} is supported")));
         }
         spec.secrets = self.secret.iter().map(|text| secret::parse(text)).collect::<Result<_>>()?;
-        if !self.storage_opt.is_empty() {
-            return Err(super::later("--storage-opt of a container", "quotas"));
+        for text in &self.storage_opt {
+            let (key, value) = key_value("--storage-opt", text)?;
+            spec.storage_options.insert(key, value);
+        }
+        layer_limits(&spec.storage_options)?;
+        if self.rootfs && !self.storage_opt.is_empty() {
+            return Err(Error::invalid(
+                "--storage-opt: a container of --rootfs has no layer that could be limited",
+            ));
         }
         if let Some(text) = &self.shm_size_systemd {
             spec.systemd_shm_size = Some(size("--shm-size-systemd", text)?);

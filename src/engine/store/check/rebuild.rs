@@ -4,6 +4,7 @@ use super::bench::Bench;
 use super::contents::Verdict;
 use super::{Look, Mend};
 use crate::engine::digest::{Algorithm, Hasher};
+use crate::engine::host::quota::Limits;
 use crate::engine::host::rooted::open_directory;
 use crate::engine::store::diff::channel::{Source, channel};
 use crate::engine::store::diff::{self, Item, Items};
@@ -126,6 +127,7 @@ impl Bench<'_> {
                 staged: Some(staged),
                 root: (0, 0),
                 image: true,
+                limits: Limits::default(),
             });
         }
         let parent = layer.parent.as_deref().and_then(|id| store.layer_dir(id)).map(|d| d.path.join("diff"));
