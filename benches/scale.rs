@@ -8,7 +8,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 impl Benchmark {
-    /// 100 containers made, started eight at a time, looked at and removed; 1 GB copied into a container and out of it.
+    /// 100 containers made, started eight at a time, looked at and removed; 1 GB copied into a container and out of it, and
+    /// exported, beside which tar(1) does the same in crun's column.
     pub fn scale(&self, table: &mut Table) {
         let who = if self.sandbox.who == Who::Root { "root" } else { "rootless" };
         let name = |what: &str| format!("{what}, {who}");
@@ -107,23 +108,48 @@ impl Benchmark {
             ));
             took
         };
-        let contenders: Vec<Round<'_>> =
-            tools.into_iter().map(|tool| Box::new(move || into(tool)) as _).collect();
-        table.row(&name("cp of 1 GB in"), table.rounds.div_ceil(5), contenders);
+        let shell = |script: String| self.time(&["sh".into(), "-c".into(), script.into()]);
         let target = self.sandbox.path("work/copied");
-        let out = |(container, tool): (&str, &Vec<OsString>)| {
-            let argv = ["cp", &format!("{container}:/kept"), target.to_str().unwrap()];
-            let took = self.time(&line(tool, &argv));
+        let (from, to) = (tree.display(), target.display());
+        let by_tar = || {
+            let took = shell(format!("mkdir {to} && tar -C {from} -cf - . | tar -C {to} -xf -"));
             fs::remove_dir_all(&target).unwrap();
             took
         };
-        let out = &out;
-        let contenders: Vec<Round<'_>> =
-            tools.into_iter().map(|tool| Box::new(move || out(tool)) as _).collect();
-        table.row(&name("cp of 1 GB out"), table.rounds.div_ceil(5), contenders);
+        let rounds = table.rounds.div_ceil(5);
+        let all = tools.map(|tool| Box::new(move || into(tool)) as Round<'_>);
+        table.row(&name("cp of 1 GB in"), rounds, beside(all, &by_tar));
+        let out = &|(container, tool): (&str, &Vec<OsString>)| {
+            let took =
+                self.time(&line(tool, &["cp", &format!("{container}:/kept"), target.to_str().unwrap()]));
+            fs::remove_dir_all(&target).unwrap();
+            took
+        };
+        let all = tools.map(|tool| Box::new(move || out(tool)) as Round<'_>);
+        table.row(&name("cp of 1 GB out"), rounds, beside(all, &by_tar));
+        let archive = self.sandbox.path("work/archive.tar");
+        let export = &|(container, tool): (&str, &Vec<OsString>)| {
+            let took = self.time(&line(tool, &["export", "-o", archive.to_str().unwrap(), container]));
+            fs::remove_file(&archive).unwrap();
+            took
+        };
+        let into_file = || {
+            let took = shell(format!("tar -C {from} -cf {} .", archive.display()));
+            fs::remove_file(&archive).unwrap();
+            took
+        };
+        let all = tools.map(|tool| Box::new(move || export(tool)) as Round<'_>);
+        table.row(&name("export of 1 GB"), rounds, beside(all, &into_file));
         for (container, tool) in tools {
             self.time(&line(tool, &["rm", "-f", "-t", "0", container]));
         }
         fs::remove_dir_all(&tree).unwrap();
     }
+}
+
+/// Coracle, podman, and tar beside them.
+fn beside<'a>(tools: [Round<'a>; 2], tar: &'a dyn Fn() -> Duration) -> Vec<Round<'a>> {
+    let mut contenders = Vec::from(tools);
+    contenders.push(Box::new(tar));
+    contenders
 }

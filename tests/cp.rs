@@ -211,3 +211,32 @@ fn links_of_a_container_do_not_lead_out_of_it() {
         assert!(!host.join("escaped").exists());
     }
 }
+
+#[test]
+fn holes_stay_holes() {
+    for sandbox in require!(Sandbox::both()) {
+        sandbox.pull("lab/busybox");
+        let make = "truncate -s 200M holes && echo end >> holes && printf middle | dd of=holes bs=1M seek=100 conv=notrunc 2>/dev/null \
+                    && truncate -s 50M hole";
+        sandbox.command(["sh", "-c", make]).ok();
+        sandbox.coracle(["run", "-d", "--network=none", "--name", "c", "lab/busybox", "sleep", "1000"]).ok();
+        sandbox.coracle(["cp", "holes", "c:/tmp/in"]).ok();
+        sandbox.coracle(["cp", "hole", "c:/tmp/empty"]).ok();
+        let sums = sandbox.command(["sha256sum", "holes"]).ok().stdout.split(' ').next().unwrap().to_owned();
+        sandbox.coracle(["exec", "c", "sha256sum", "/tmp/in"]).ok().stdout_has(&sums);
+        for file in ["/tmp/in", "/tmp/empty"] {
+            let used = sandbox.coracle(["exec", "c", "du", "-k", file]).ok();
+            let used: u32 = used.text().split_whitespace().next().unwrap().parse().unwrap();
+            assert!(used < 4096, "{file}: {used} KiB");
+        }
+        sandbox.coracle(["cp", "c:/tmp/in", "back"]).ok();
+        sandbox.coracle(["cp", "c:/tmp/empty", "empty"]).ok();
+        sandbox.command(["cmp", "holes", "back"]).ok();
+        assert_eq!(fs::metadata(sandbox.path("work/empty")).unwrap().len(), 50 << 20);
+        assert!(fs::metadata(sandbox.path("work/back")).unwrap().blocks() * 512 < 4 << 20);
+        // Who gets an archive gets one that every tar reads.
+        let plain = sandbox.coracle(["cp", "c:/tmp/empty", "-"]).run();
+        assert!(plain.stdout.len() > 50 << 20);
+        sandbox.coracle(["rm", "-ft0", "c"]).ok();
+    }
+}

@@ -15,11 +15,11 @@ use crate::engine::spec::{IdMappings, MountKind};
 use crate::engine::state::Record;
 use crate::engine::store::MountOptions;
 use crate::engine::store::diff::create::{Archive, ArchiveOptions, ChangeKind, Node, Sink, everything};
-use crate::engine::store::diff::{IdMaps, Merge, Whiteouts, apply};
+use crate::engine::store::diff::{IdMaps, Merge, Whiteouts, unpack};
 use crate::engine::{Engine, Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -61,13 +61,13 @@ pub fn copy(engine: &Engine, from: &Place, to: &Place, options: &CopyOptions) ->
     let item = source.item(options.follow)?;
     let landing = target.landing(&item)?;
     let apply_options = target.apply_options(engine, options)?;
-    let applied = relay(
-        |out| source.send(&item, &landing.name, out),
-        |archive| apply(archive, landing.directory.as_fd(), io::sink(), &apply_options),
+    let bytes = relay(
+        |out| source.send(&item, &landing.name, true, out),
+        |archive| unpack(archive, landing.directory.as_fd(), &apply_options),
     )?;
     told(engine, from, "archive-path");
     told(engine, to, "extract-to-dir");
-    Ok(applied.diff_size)
+    Ok(bytes)
 }
 
 /// Tells of a copy, in docker's words.
@@ -87,7 +87,7 @@ pub fn copy_out(engine: &Engine, from: &Place, options: &CopyOptions, out: impl 
     let source = Side::open(engine, from, false)?;
     let item = source.item(options.follow)?;
     let name = item.name.clone();
-    source.send(&item, &name, out)?;
+    source.send(&item, &name, false, out)?;
     told(engine, from, "archive-path");
     Ok(())
 }
@@ -96,7 +96,7 @@ pub fn copy_out(engine: &Engine, from: &Place, options: &CopyOptions, out: impl 
 ///
 /// # Errors
 /// `NotFound` or `Invalid` if that is no directory; `Corrupt` if it is no tar. What was unpacked before stays.
-pub fn copy_in(engine: &Engine, archive: impl Read + Send, to: &Place, options: &CopyOptions) -> Result<()> {
+pub fn copy_in(engine: &Engine, archive: impl Read, to: &Place, options: &CopyOptions) -> Result<()> {
     let target = Side::open(engine, to, true)?;
     let directory = match target.at(&target.path, OFlags::RDONLY | OFlags::DIRECTORY) {
         Ok(directory) => directory,
@@ -108,7 +108,7 @@ pub fn copy_in(engine: &Engine, archive: impl Read + Send, to: &Place, options: 
         }
         Err(e) => return Err(target.failed(e)),
     };
-    apply(archive, directory.as_fd(), io::sink(), &target.apply_options(engine, options)?)?;
+    unpack(archive, directory.as_fd(), &target.apply_options(engine, options)?)?;
     told(engine, to, "extract-to-dir");
     Ok(())
 }
@@ -270,10 +270,10 @@ impl<'e> Side<'e> {
         self.at(&self.path, OFlags::PATH).is_ok()
     }
 
-    /// Writes the item as a tar under `name`.
-    fn send(&self, item: &Item, name: &[u8], out: impl Write) -> Result<()> {
+    /// Writes the item as a tar under `name`; `sparse`: holes as such, which is between us.
+    fn send(&self, item: &Item, name: &[u8], sparse: bool, out: impl Write) -> Result<()> {
         let id_maps = self.inside.as_ref().map(|inside| inside.id_maps.clone()).unwrap_or_default();
-        let options = ArchiveOptions { id_maps, subsecond: true, ..ArchiveOptions::default() };
+        let options = ArchiveOptions { id_maps, subsecond: true, sparse, ..ArchiveOptions::default() };
         let mut archive = Archive::new(out, options);
         if !name.is_empty() {
             archive.present(name, &item.node, ChangeKind::Added)?;

@@ -3,7 +3,7 @@
 use crate::engine::host::rooted::open_directory;
 use crate::engine::store::View;
 use crate::engine::store::diff::create::{Archive, ArchiveOptions, everything};
-use crate::engine::store::diff::{Merge, Whiteouts, apply};
+use crate::engine::store::diff::{Merge, Whiteouts, unpack};
 use crate::engine::volume::{Volume, Volumes};
 use crate::engine::{Context, Engine, Result};
 use std::io::{Read, Write};
@@ -27,7 +27,7 @@ pub fn export_volume(engine: &Engine, volume: &Volume, out: &mut dyn Write) -> R
 ///
 /// # Errors
 /// `Corrupt` if it is no archive, or reaches out of the volume; what was unpacked before stays.
-pub fn import_volume(engine: &Engine, volume: &Volume, archive: impl Read + Send) -> Result<()> {
+pub fn import_volume(engine: &Engine, volume: &Volume, archive: impl Read) -> Result<()> {
     let mut options = engine.store.apply_options()?;
     // A file named `.wh.…` is a file like any other here.
     options.whiteouts = Whiteouts::Literal;
@@ -35,7 +35,7 @@ pub fn import_volume(engine: &Engine, volume: &Volume, archive: impl Read + Send
     options.merge = Some(Merge::default());
     mounted(engine, volume, |data| {
         let directory = open_directory(data)?;
-        apply(archive, directory.as_fd(), std::io::sink(), &options).map(drop)
+        unpack(archive, directory.as_fd(), &options).map(drop)
     })
     .with_context(|| format!("volume {}", volume.name))
 }

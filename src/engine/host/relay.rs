@@ -3,6 +3,9 @@
 use crate::engine::{Error, Result};
 use std::io::{PipeReader, PipeWriter};
 
+/// Bytes in the pipe: what every user may have (proc(5), `pipe-max-size`).
+const CAPACITY: usize = 1 << 20;
+
 /// Calls `send` on a thread of its own and `receive` on this one, a pipe between them; returns what `receive` does.
 ///
 /// # Errors
@@ -13,6 +16,8 @@ pub fn relay<T>(
     receive: impl FnOnce(PipeReader) -> Result<T>,
 ) -> Result<T> {
     let (reader, writer) = std::io::pipe().map_err(|e| Error::os("pipe", e))?;
+    // The fewer times the two wait for each other the better; who may not have so much has less.
+    let _ = rustix::pipe::fcntl_setpipe_size(&writer, CAPACITY);
     std::thread::scope(|scope| {
         let sending = scope.spawn(move || send(writer));
         let received = receive(reader);

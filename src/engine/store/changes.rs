@@ -125,6 +125,6 @@ impl Store {
 
     fn archive_options(&self, id_maps: IdMappings) -> ArchiveOptions {
         let overrides = self.driver_options.force_mask.is_some();
-        ArchiveOptions { id_maps, subsecond: false, overrides }
+        ArchiveOptions { id_maps, subsecond: false, overrides, sparse: false }
     }
 }

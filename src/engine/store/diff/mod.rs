@@ -36,11 +36,13 @@ pub mod tar;
 pub(crate) mod tarsplit;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 pub use compression::{MAGIC_LEN, detect, inflate};
 pub use path::clean as clean_path;
 pub use reassemble::reassemble;
 pub use tarsplit::{Item, Items};
+pub use unpack::unpack;
 
 /// How a layer's deletions (`.wh.NAME`, `.wh..wh..opq`) become something on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,7 +197,7 @@ pub fn apply(
             .name("layer-reader".to_owned())
             .spawn_scoped(scope, move || producer.run(blob))
             .map_err(|e| Error::os("start a thread", e))?;
-        let unpacked = unpack(consumer, dir, tar_split_gz, options);
+        let unpacked = unpack_layer(consumer, dir, tar_split_gz, options);
         let blob = producer.join().map_err(|_| Error::corrupt("the layer's reader panicked"))?;
         // What the producer met reached us through the pipe.
         let unpacked = unpacked?;
@@ -219,7 +221,7 @@ struct Unpacked {
     gids: BTreeSet<u32>,
 }
 
-fn unpack(
+fn unpack_layer(
     stream: pipe::Consumer,
     dir: BorrowedFd<'_>,
     tar_split_gz: impl Write,

@@ -14,7 +14,7 @@ use super::compression::{self, MAGIC_LEN};
 use super::{Compression, from_io};
 
 /// Bytes in one buffer of uncompressed data.
-const BUFFER: usize = 256 << 10;
+pub const BUFFER: usize = 256 << 10;
 
 /// How many of them there are.
 const BUFFERS: usize = 6;
@@ -78,7 +78,7 @@ impl Producer {
     fn decode<R: Read>(&self, blob: &mut Hashing<R>) -> Result<Compression> {
         let compression = compression::detect(blob.peek(MAGIC_LEN).map_err(from_io)?);
         if compression == Compression::None {
-            blob.digest = None;
+            blob.hash_nothing();
         }
         let mut decoder = compression::decoder(compression, &mut *blob).map_err(from_io)?;
         loop {
@@ -159,7 +159,7 @@ impl BufRead for Consumer {
 }
 
 /// A buffered reader that hashes and counts what it reads.
-struct Hashing<R> {
+pub struct Hashing<R> {
     inner: R,
     pool: Pool,
     buffer: Option<Shared>,
@@ -172,17 +172,23 @@ struct Hashing<R> {
 }
 
 impl<R: Read> Hashing<R> {
-    fn new(inner: R) -> Self {
+    /// At the start of a blob.
+    pub fn new(inner: R) -> Self {
         let pool = Pool::new(BLOB_BUFFERS, BLOB_BUFFER);
         Self { inner, pool, buffer: None, at: 0, digest: Some(Digesting::new()), pending: false, size: 0 }
     }
 
     /// The first `n` bytes, or all when there are fewer; only before anything is consumed.
-    fn peek(&mut self, n: usize) -> io::Result<&[u8]> {
+    pub fn peek(&mut self, n: usize) -> io::Result<&[u8]> {
         self.fill(n)?;
         self.pending = true;
         let buffer = self.buffer.as_deref().unwrap_or_default();
         Ok(&buffer[..buffer.len().min(n)])
+    }
+
+    /// From now on it only reads.
+    pub fn hash_nothing(&mut self) {
+        self.digest = None;
     }
 
     /// Reads at least `least` bytes into a buffer, unless the blob ends before.

@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Stat};
 use crate::engine::Result;
 use crate::engine::spec::{IdMapping, to_container};
 
-use super::super::tar::write::{Header, Writer};
+use super::super::tar::write::{Header, Writer, data_of};
 use super::super::tar::{Kind, Time};
 use super::{ArchiveOptions, ChangeKind, Node, Sink};
 
@@ -166,10 +166,20 @@ impl<W: Write> Sink for Archive<W> {
             Ok(file) => file,
             Err(e) => return Err(Node::error("open", path, e)),
         };
-        header.size = size;
-        self.writer.header(&header)?;
         let stored = u64::try_from(node.stat.st_blocks).unwrap_or(0).saturating_mul(512);
-        if !self.writer.contents(file.as_fd(), size, stored < size)? {
+        let holes = stored < size;
+        let regions = if holes && self.options.sparse { data_of(file.as_fd(), size) } else { None };
+        let whole = if let Some(regions) = &regions {
+            header.size = regions.iter().map(|region| region.length).sum();
+            header.sparse = Some((regions, size));
+            self.writer.header(&header)?;
+            self.writer.regions(file.as_fd(), regions)?
+        } else {
+            header.size = size;
+            self.writer.header(&header)?;
+            self.writer.contents(file.as_fd(), size, holes)?
+        };
+        if !whole {
             let path = String::from_utf8_lossy(path);
             tracing::warn!("/{path} became shorter while it was read; it is filled up with zeros");
         }

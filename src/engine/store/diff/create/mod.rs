@@ -42,6 +42,8 @@ pub struct ArchiveOptions {
     pub subsecond: bool,
     /// Owner, mode and type come from `user.containers.override_stat` where a file has it (storage.conf `force_mask`).
     pub overrides: bool,
+    /// Holes of files stay holes, for who unpacks it with GNU tar or [`super::unpack()`].
+    pub sparse: bool,
 }
 
 /// What happened to a path.

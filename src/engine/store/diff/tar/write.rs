@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::engine::{Error, Result};
 
-use super::{Kind, Time};
+use super::{Kind, Region, Time};
 
 /// Bytes collected before they are written.
 const BUFFER: usize = 512 << 10;
@@ -43,6 +43,8 @@ pub struct Header<'a> {
     pub device: (u32, u32),
     /// Extended attributes, values binary.
     pub xattrs: &'a [(Vec<u8>, Vec<u8>)],
+    /// Of a file with holes: what `size` counts, and the whole file's size (GNU tar's manual, "Storing Sparse Files", PAX 0.1).
+    pub sparse: Option<(&'a [Region], u64)>,
 }
 
 impl<'a> Header<'a> {
@@ -59,6 +61,7 @@ impl<'a> Header<'a> {
             mtime: Time::default(),
             device: (0, 0),
             xattrs: &[],
+            sparse: None,
         }
     }
 
@@ -128,6 +131,22 @@ impl<W: Write> Writer<W> {
             let stat = rustix::fs::fstat(file).map_err(|e| Error::os("stat", e))?;
             whole &= u64::try_from(stat.st_size).is_ok_and(|there| there >= size);
         }
+        Ok(whole)
+    }
+
+    /// Writes the data of a file with holes, and the padding behind them. As with [`Writer::contents`], what is missing becomes zeros.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the archive not written.
+    pub fn regions(&mut self, file: BorrowedFd<'_>, regions: &[Region]) -> Result<bool> {
+        let (mut stored, mut whole) = (0, true);
+        for Region { offset, length } in regions {
+            let read = self.copy(file, *offset, offset + length)?;
+            whole &= read == offset + length;
+            self.zeros(offset + length - read)?;
+            stored += length;
+        }
+        self.pad(stored)?;
         Ok(whole)
     }
 
@@ -203,6 +222,29 @@ fn written(e: io::Error) -> Error {
     }
 }
 
+/// Regions that an archive may have: the map has to fit into an extended header.
+const MOST_REGIONS: usize = 20_000;
+
+/// Where a file of `size` bytes has data; `None`: everywhere, or in too many places.
+pub fn data_of(file: BorrowedFd<'_>, size: u64) -> Option<Vec<Region>> {
+    let (mut regions, mut at) = (Vec::new(), 0);
+    while at < size {
+        let (data, end) = region(file, at, size);
+        if data < end {
+            regions.push(Region { offset: data, length: end - data });
+        }
+        if (data, end) == (0, size) || regions.len() > MOST_REGIONS {
+            return None;
+        }
+        at = end.max(data);
+    }
+    if regions.is_empty() {
+        // A map must not be empty.
+        regions.push(Region { offset: size, length: 0 });
+    }
+    Some(regions)
+}
+
 /// The next data at or after `at`; both ends are `size` when there are none. A file system without holes has data
 /// only.
 fn region(file: BorrowedFd<'_>, at: u64, size: u64) -> (u64, u64) {
@@ -247,6 +289,12 @@ fn encode(header: &Header<'_>, block: &mut [u8; BLOCK]) -> BTreeMap<Vec<u8>, Vec
     if matches!(header.kind, Kind::CharDevice | Kind::BlockDevice) {
         octal(&mut block[329..337], u64::from(header.device.0));
         octal(&mut block[337..345], u64::from(header.device.1));
+    }
+    if let Some((regions, size)) = header.sparse {
+        let map: Vec<String> = regions.iter().map(|r| format!("{},{}", r.offset, r.length)).collect();
+        record("GNU.sparse.size", size.to_string().into_bytes());
+        record("GNU.sparse.numblocks", regions.len().to_string().into_bytes());
+        record("GNU.sparse.map", map.join(",").into_bytes());
     }
     for (key, value) in header.xattrs {
         records.insert([b"SCHILY.xattr.", &key[..]].concat(), value.clone());
