@@ -49,7 +49,8 @@ pub fn points() -> BTreeSet<String> {
             }
         }
     }
-    for verb in ["pull", "create", "start", "exec", "pause", "commit", "import", "stop", "rm"] {
+    for verb in ["pull", "create", "start", "exec", "pause", "commit", "import", "stop", "rm", "volume", "cp"]
+    {
         assert!(
             found.iter().any(|point| point.starts_with(&format!("{verb}."))),
             "{verb} has no crash point"
@@ -101,6 +102,16 @@ const SERIES: &[&[&str]] = &[
     &["update", "--restart", "no", "second"],
     &["mount", "second"],
     &["unmount", "second"],
+    // It does not run: its root is mounted for this.
+    &["cp", "fs.tar", "second:/copied"],
+    &["cp", "second:/etc/group", "SAVED.group"],
+    &["export", "-o", "SAVED.export", "second"],
+    &["volume", "create", "kept"],
+    &["volume", "import", "kept", "fs.tar"],
+    &["run", "--rm", "-v", "kept:/data", "-v", "other:/etc", "lab/multi", "true"],
+    &["volume", "export", "-o", "SAVED.volume", "kept"],
+    &["volume", "rm", "kept"],
+    &["volume", "prune", "-f", "--all"],
     &["image", "mount", "lab/multi"],
     &["image", "unmount", "lab/multi"],
     &["rename", "second", "renamed"],
@@ -132,6 +143,7 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
     let target = format!("{at}/{point}");
     let saved = sandbox.path("work/saved").join(point).display().to_string();
     let archive = sandbox.mkdir("work/archives").join(point).display().to_string();
+    let copied = sandbox.mkdir("work/copied").join(point).display().to_string();
     let runtime = program("runc").or_else(|_| program("crun")).unwrap().display().to_string();
     let mut killed = false;
     for argv in SERIES {
@@ -142,6 +154,7 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
                 "REGISTRY" => at.as_str(),
                 "SAVED" => &saved,
                 "SAVED.tar" => &archive,
+                "SAVED.group" | "SAVED.export" | "SAVED.volume" => &copied,
                 "RUNTIME" => &runtime,
                 word => word,
             })
@@ -190,6 +203,9 @@ fn visit(sandbox: &Sandbox, registry: &Registry, point: &str) -> bool {
             "after {point}: {gone}"
         );
     }
+    sandbox.coracle(["volume", "prune", "-f", "--all"]).ok();
+    let volumes = sandbox.coracle(["volume", "ls", "-q"]).ok();
+    assert_eq!(volumes.text(), "", "after {point}");
     // Killed before it had a name, or made once more.
     sandbox.coracle(["image", "prune", "-f"]).ok();
     let images = sandbox.coracle(["images", "-a", "--format", "{{.Repository}}"]).ok();

@@ -76,6 +76,7 @@ mod store;
 mod store_crashes;
 mod store_drivers;
 mod store_shared;
+mod storms;
 mod streams;
 mod systemd;
 mod top;

@@ -39,6 +39,7 @@ pub use gate::{Asked, Gate, Verdict};
 pub use http::{Response, request};
 pub use images::{Image, Layer, busybox, busybox_entries, busybox_tar, digest, host_architecture};
 pub use lan::{Host, Lan};
+pub use leaks::everybody;
 pub use pty::Pty;
 pub use registry::{Options as RegistryOptions, Registry, registry};
 pub use sandbox::{Sandbox, Who};

@@ -65,6 +65,7 @@ pub fn copy(engine: &Engine, from: &Place, to: &Place, options: &CopyOptions) ->
         |out| source.send(&item, &landing.name, true, out),
         |archive| unpack(archive, landing.directory.as_fd(), &apply_options),
     )?;
+    crate::failpoint!("cp.copied");
     told(engine, from, "archive-path");
     told(engine, to, "extract-to-dir");
     Ok(bytes)
@@ -375,6 +376,7 @@ fn enter<'e>(
                 Err(_) if engine.state.load(&record.id).is_err() => return Err(gone(&record.id)),
                 mounted => mounted?,
             };
+            crate::failpoint!("cp.mounted");
             inside.mounted = Some((engine, record.id.clone()));
             open_directory(&mounted)?
         }

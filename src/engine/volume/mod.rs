@@ -135,6 +135,7 @@ impl Volumes {
         builder.recursive(true).mode(0o711);
         builder.create(&unfinished).map_err(|e| Error::io("mkdir", &unfinished, e))?;
         let made = self.fill(&volume, &unfinished, &data).and_then(|()| {
+            crate::failpoint!("volume.made");
             let target = self.dir(&volume.name);
             match fs::rename(&unfinished, &target) {
                 // A directory without a record is the rest of something: nobody's.
@@ -150,6 +151,7 @@ impl Volumes {
             let _ = fs::remove_dir_all(&unfinished);
             return Err(e);
         }
+        crate::failpoint!("volume.placed");
         self.tell("create", &volume.name);
         Ok(volume)
     }
@@ -300,6 +302,7 @@ impl Volumes {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Retired(None)),
             Err(e) => return Err(Error::io("rename", self.dir(name), e)),
         }
+        crate::failpoint!("volume.retired");
         Ok(Retired(Some(gone)))
     }
 
@@ -365,7 +368,9 @@ impl Volumes {
         } else {
             return Ok(());
         }
+        crate::failpoint!("volume.filling");
         copy(&data)?;
+        crate::failpoint!("volume.filled");
         fs::remove_file(&filling).map_err(|e| Error::io("unlink", &filling, e))
     }
 }
