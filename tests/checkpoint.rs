@@ -8,7 +8,7 @@ const IMAGE: &str = "lab/busybox";
 const SOON: Duration = Duration::from_secs(20);
 
 /// A sandbox of root's on a machine that has CRIU and runc. Debian 12's CRIU does not know recent kernels.
-fn able() -> Option<Sandbox> {
+pub fn able() -> Option<Sandbox> {
     let sandbox = Sandbox::root().ok()?;
     let works = crate::support::program("criu").is_ok() && crate::support::program("runc").is_ok();
     let works = works && sandbox.command(["criu", "check"]).run().exit_code() == 0;
@@ -21,22 +21,22 @@ fn able() -> Option<Sandbox> {
 }
 
 /// Counts, in a file and on its output.
-fn counter(sandbox: &Sandbox, name: &str, flags: &[&str]) {
+pub fn counter(sandbox: &Sandbox, name: &str, flags: &[&str]) {
     let script = "i=0; while :; do i=$((i+1)); echo $i; echo $i > /count; sleep 0.05; done";
     let run = sandbox.coracle(["run", "-d", "--runtime=runc", "--name", name]).args(flags.iter().copied());
     run.args([IMAGE, "sh", "-c", script]).ok();
     reaches(sandbox, name, 3);
 }
 
-fn count(sandbox: &Sandbox, name: &str) -> u32 {
+pub fn count(sandbox: &Sandbox, name: &str) -> u32 {
     sandbox.coracle(["logs", "--tail=1", name]).ok().text().parse().unwrap_or(0)
 }
 
-fn reaches(sandbox: &Sandbox, name: &str, number: u32) {
+pub fn reaches(sandbox: &Sandbox, name: &str, number: u32) {
     eventually("it counts", SOON, || (count(sandbox, name) >= number).then_some(()));
 }
 
-fn shown(sandbox: &Sandbox, name: &str, format: &str) -> String {
+pub fn shown(sandbox: &Sandbox, name: &str, format: &str) -> String {
     sandbox.coracle(["inspect", "--format", format, name]).ok().text().to_owned()
 }
 
@@ -165,16 +165,26 @@ fn where_it_cannot_be_that_is_said() {
             sandbox.coracle(["container", "checkpoint", "c"]).fails(1).stderr_has("built without CRIU");
         }
         assert_eq!(shown(&sandbox, "c", "{{.State.Status}}"), "running");
-        for flags in [&["--export", "x"][..], &["--create-image", "x"]] {
-            let checkpoint = sandbox.coracle(["container", "checkpoint"]).args(flags.iter().copied());
-            checkpoint.arg("c").fails(1).stderr_has("not supported yet");
+        for flag in ["--compress=gzip", "--ignore-rootfs", "--ignore-volumes"] {
+            sandbox
+                .coracle(["container", "checkpoint", flag, "c"])
+                .fails(1)
+                .stderr_has("can only be used with --export");
         }
-        sandbox
-            .coracle(["container", "checkpoint", "--compress=gzip", "c"])
-            .fails(1)
-            .stderr_has("with --export");
-        sandbox.coracle(["container", "restore", "--name=x", "c"]).fails(1).stderr_has("with --import");
-        sandbox.coracle(["container", "restore", "--import=x", "c"]).fails(1).stderr_has("not supported yet");
+        for flag in
+            ["--name=x", "--ignore-rootfs", "--ignore-volumes", "--publish=80:80", "--import-previous=x"]
+        {
+            let restore = sandbox.coracle(["container", "restore", flag, "c"]).fails(1);
+            restore.stderr_has("can only be used with image or --import");
+        }
+        sandbox.coracle(["container", "restore", "--pod=x", "c"]).fails(1).stderr_has("needs pods");
+        let import = |words: &[&str]| {
+            sandbox.coracle(["container", "restore", "--import=x"]).args(words.iter().copied()).fails(1)
+        };
+        import(&["--all"]).stderr_has("with --all or --latest");
+        import(&["c"]).stderr_has("with positional arguments");
+        import(&["--name=y", "--tcp-established"]).stderr_has("cannot be used with --name");
+        import(&[]).stderr_has("No such file");
         sandbox.coracle(["container", "checkpoint"]).fails(1).stderr_has("at least one name or id");
     }
 }

@@ -16,6 +16,7 @@ mod archives;
 mod artifacts;
 mod check;
 mod checkpoint;
+mod checkpoint_archives;
 mod chunked;
 mod commit;
 mod completion;

@@ -39,7 +39,8 @@ pub fn make(cx: &Context, flags: &CreateFlags, mut spec: ContainerSpec, starts: 
         spec.image = found_image(engine, &spec.image.requested, &flags.image)?;
     }
     find_mounted(engine, flags, &mut spec)?;
-    let id = create(engine, CreateRequest { spec, replace: flags.life.replace, starts })?;
+    let request = CreateRequest { spec, replace: flags.life.replace, starts, ..CreateRequest::default() };
+    let id = create(engine, request)?;
     if let Some(id_file) = id_file {
         id_file.write(&id)?;
     }

@@ -44,6 +44,7 @@ pub fn run(cx: &Context, args: ImportArgs) -> Result<Exit> {
         message,
         changes: args.change,
         platform: platform(&args.platform)?,
+        ..ImportRequest::default()
     };
     let engine = cx.engine()?;
     let is_address = ["http://", "https://"].iter().any(|scheme| args.source.starts_with(scheme));

@@ -135,7 +135,8 @@ fn freeze_for_this(engine: &Engine, locked: &Locked, record: &mut Record, must: 
     }
 }
 
-fn is_mark(path: &[u8], node: &Node) -> bool {
+/// Whether a file only marks the place of one of the engine's own.
+pub(super) fn is_mark(path: &[u8], node: &Node) -> bool {
     MARKS.contains(&path) && node.kind().is_file() && node.stat.st_size == 0
 }
 

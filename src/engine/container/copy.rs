@@ -312,9 +312,11 @@ impl<'e> Side<'e> {
 }
 
 /// Everything comes below a name.
-struct Below<'a> {
-    name: &'a [u8],
-    sink: &'a mut dyn Sink,
+pub(super) struct Below<'a> {
+    /// The name; empty: it stays where it is.
+    pub name: &'a [u8],
+    /// Where it goes.
+    pub sink: &'a mut dyn Sink,
 }
 
 impl Below<'_> {

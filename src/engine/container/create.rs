@@ -25,6 +25,10 @@ pub struct CreateRequest {
     pub replace: bool,
     /// It is started right away, so ports that are taken are told before anything is made.
     pub starts: bool,
+    /// Its ID, of a container that comes from elsewhere; `None`: a new one.
+    pub id: Option<String>,
+    /// Files and processes are still to be restored from a checkpoint, without which it is not to be started.
+    pub unrestored: bool,
 }
 
 /// Makes a container and returns its ID.
@@ -32,7 +36,7 @@ pub struct CreateRequest {
 /// # Errors
 /// [`ErrorKind::Conflict`] when the name is taken; whatever of the request is invalid.
 pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
-    let CreateRequest { mut spec, replace, starts } = request;
+    let CreateRequest { mut spec, replace, starts, id, unrestored } = request;
     // What a killed command left keeps images and names in use.
     if let Err(e) = remove::repair(engine) {
         tracing::debug!("repair: {e}");
@@ -64,9 +68,9 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<String> {
     }
     volumes::name_anonymous(&mut spec)?;
     let created = jiff::Timestamp::now();
-    let locked = claim(engine, &mut spec, created, defaults.name_as_hostname)?;
+    let locked = claim(engine, &mut spec, id, created, defaults.name_as_hostname)?;
     let id = locked.id().to_owned();
-    match build(engine, &locked, &spec, created, &host) {
+    match build(engine, &locked, &spec, (created, unrestored), &host) {
         Ok(()) => {
             if let Some(syncer) = locked.syncer() {
                 syncer.run()?;
@@ -123,9 +127,14 @@ fn replace_old(engine: &Engine, name: &str) -> Result<()> {
 fn claim(
     engine: &Engine,
     spec: &mut ContainerSpec,
+    id: Option<String>,
     created: jiff::Timestamp,
     name_as_hostname: bool,
 ) -> Result<Locked> {
+    if let Some(id) = id.as_deref().filter(|id| engine.state.exists(id)) {
+        let text = format!("the container ID {id} is already in use");
+        return Err(Error::new(ErrorKind::Conflict, text));
+    }
     let named = !spec.name.is_empty();
     let name_as_hostname = name_as_hostname && spec.hostname.is_empty() && oci::has_own_hostname(spec);
     for attempt in 0..100 {
@@ -135,7 +144,8 @@ fn claim(
         if name_as_hostname {
             spec.hostname = oci::files::hostname_of(&spec.name);
         }
-        match engine.state.claim(&random::id()?, spec, created) {
+        let id = id.clone().map_or_else(random::id, Ok)?;
+        match engine.state.claim(&id, spec, created) {
             Err(e) if e.kind() == ErrorKind::Conflict && !named => {}
             Err(e) if e.kind() == ErrorKind::Conflict && attempt == 0 => {
                 finish_interrupted(engine, &spec.name, e)?
@@ -164,7 +174,7 @@ fn build(
     engine: &Engine,
     locked: &Locked,
     spec: &ContainerSpec,
-    created: jiff::Timestamp,
+    (created, unrestored): (jiff::Timestamp, bool),
     host: &HostFacts,
 ) -> Result<()> {
     let volumes = volumes::make(engine, locked.id(), spec)?;
@@ -198,6 +208,7 @@ fn build(
         created,
         layer,
         network,
+        unrestored,
         ..ContainerState::default()
     })?;
     drop(volumes);

@@ -59,7 +59,10 @@ mod volume_files;
 mod volumes;
 pub mod wait;
 
-pub use checkpoint::{CheckpointOptions, checkpoint};
+pub use checkpoint::{
+    CheckpointOptions, Destination, ImportOptions, Statistics, Taken, Unpacked, checkpoint, import,
+    runtime_of_image,
+};
 pub use cleanup::cleanup;
 pub use clone::{CloneRequest, clone};
 pub use commit::{CommitRequest, commit};

@@ -14,6 +14,7 @@ use crate::engine::host::{cgroup, mount, process};
 use crate::engine::oci::{self, Kind, Resolved, files, seccomp};
 use crate::engine::spec::{CgroupMode, ContainerSpec, HostFacts, NamespaceMode, User};
 use crate::engine::store::MountOptions;
+use crate::engine::store::diff::{ApplyOptions, Whiteouts, unpack};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use oci_spec::runtime::Hook;
 use rustix::fs::{Mode, OFlags};
@@ -103,7 +104,7 @@ pub(super) fn prepare(
     }
     resolved.files = system_files::write(engine, run_dir, spec, host, &resolved, &databases, addresses)?;
     secrets::provide(starting.dir, run_dir, spec, &mut resolved)?;
-    shared_memory(engine, spec, &mut resolved)?;
+    shared_memory(starting, &mut resolved)?;
     sources::prepare(starting, root, (uid, gid), &mut resolved)?;
     accessible::open_ways(spec, run_dir.path(), &resolved)?;
     facts::apparmor(engine, spec, host)?;
@@ -230,7 +231,8 @@ pub(super) fn host_name() -> String {
 
 /// /dev/shm: a tmpfs that goes with the container's mount namespace, so nothing of it is left to unmount. Who joins
 /// another container's IPC namespace gets a copy of that container's mount.
-fn shared_memory(engine: &Engine, spec: &ContainerSpec, resolved: &mut Resolved) -> Result<()> {
+fn shared_memory(starting: &Starting<'_>, resolved: &mut Resolved) -> Result<()> {
+    let &Starting { engine, spec, run_dir, .. } = starting;
     if spec.mounts.iter().any(|m| m.target == "/dev/shm" || m.target == "/dev") {
         return Ok(());
     }
@@ -247,10 +249,22 @@ fn shared_memory(engine: &Engine, spec: &ContainerSpec, resolved: &mut Resolved)
                 )
                 .with_hint(format!("run {name} with --ipc shareable")));
             }
-            let shared = RunDir::new(engine.state.run_dir(&resolved.id)).shared_memory();
+            let shared = run_dir.shared_memory();
             fs::create_dir(&shared).map_err(|e| Error::io("mkdir", &shared, e))?;
             let tree = mount::clone_tree_of(donor.state.pid, Path::new("/dev/shm"))?;
             mount::attach(tree.as_fd(), &shared)?;
+            resolved.files.shm = Some(shared);
+        }
+        _ if spec.shm_bind => {
+            let shared = run_dir.shared_memory();
+            fs::create_dir(&shared).map_err(|e| Error::io("mkdir", &shared, e))?;
+            mount::shared_memory(&shared, spec.shm_size.unwrap_or(DEFAULT_SHM_SIZE))?;
+            if let Some(tar) = starting.restoration.and_then(|from| from.shared_memory.as_deref()) {
+                let file = fs::File::open(tar).map_err(|e| Error::io("open", tar, e))?;
+                let directory = rooted::open_directory(&shared)?;
+                let options = ApplyOptions { whiteouts: Whiteouts::Literal, ..ApplyOptions::default() };
+                unpack(file, directory.as_fd(), &options).context("restore /dev/shm")?;
+            }
             resolved.files.shm = Some(shared);
         }
         _ => {

@@ -3,18 +3,19 @@
 //! A start as any other, in which the runtime restores the processes instead of creating one, so that mounts, networks and the
 //! container's own files are there before.
 
-use super::checkpoint::{self, ENDPOINTS, able, clear_logs};
+use super::checkpoint::{self, ENDPOINTS, Taken, able, clear_logs, statistics};
 use super::settle::settle;
 use super::start::{Restoration, StartOptions, start_locked};
 use super::stop::gone;
 use super::told::tell;
 use crate::engine::conmon::Runtime;
 use crate::engine::spec::{Attachment, Endpoint};
+use crate::engine::state::{Locked, Record};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How to restore.
 #[derive(Clone, Debug, Default)]
@@ -35,12 +36,23 @@ pub struct RestoreOptions {
     pub ignore_mac: bool,
 }
 
-/// Restores the container `id` from its checkpoint, which is gone then unless it is to be kept. Returns how long it took.
+/// What processes are restored from, when that is not beside their container's record.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Source {
+    /// Directory of CRIU's images.
+    pub images: PathBuf,
+    /// Tar of what was in /dev/shm, where that is bound into the container.
+    pub shared_memory: Option<PathBuf>,
+    /// Take new addresses, whatever it had.
+    pub new_addresses: bool,
+}
+
+/// Restores the container `id` from its checkpoint, which is gone then unless it is to be kept.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] without a checkpoint, [`ErrorKind::InUse`] if the container runs; [`ErrorKind::Runtime`] with what CRIU
 /// says. The checkpoint stays then.
-pub fn restore(engine: &Engine, id: &str, options: &RestoreOptions) -> Result<Duration> {
+pub fn restore(engine: &Engine, id: &str, options: &RestoreOptions) -> Result<Taken> {
     let locked = engine.state.lock(id)?;
     let Some(mut record) = settle(engine, &locked)? else { return Err(gone(id)) };
     if record.state.status.is_live() {
@@ -58,6 +70,43 @@ pub fn restore(engine: &Engine, id: &str, options: &RestoreOptions) -> Result<Du
         engine,
         &Runtime::find(&engine.config, if runtime.is_empty() { &record.state.runtime } else { runtime })?,
     )?;
+    let source = Source { images: images.clone(), ..Source::default() };
+    let taken = go_on(engine, &locked, &mut record, &source, options)?;
+    if options.keep {
+        return Ok(taken);
+    }
+    if options.directory.is_some() {
+        clear_logs(&images)?
+    } else {
+        checkpoint::remove(&images)?
+    }
+    Ok(taken)
+}
+
+/// Restores the container `id`, which has just been made, from `source`.
+pub(super) fn restore_from(
+    engine: &Engine,
+    id: &str,
+    source: &Source,
+    options: &RestoreOptions,
+) -> Result<Taken> {
+    let locked = engine.state.lock(id)?;
+    let Some(mut record) = settle(engine, &locked)? else { return Err(gone(id)) };
+    if record.state.status.is_live() {
+        let text = format!("container {} was started meanwhile", record.name());
+        return Err(Error::new(ErrorKind::InUse, text));
+    }
+    go_on(engine, &locked, &mut record, source, options)
+}
+
+/// Lets a settled container that does not run go on.
+pub(super) fn go_on(
+    engine: &Engine,
+    locked: &Locked,
+    record: &mut Record,
+    source: &Source,
+    options: &RestoreOptions,
+) -> Result<Taken> {
     let mut args = Vec::new();
     for (wanted, flag) in
         [(options.tcp_established, "--tcp-established"), (options.file_locks, "--file-locks")]
@@ -65,15 +114,18 @@ pub fn restore(engine: &Engine, id: &str, options: &RestoreOptions) -> Result<Du
         args.extend(wanted.then(|| flag.to_owned()));
     }
     let asked = record.state.network.attachments.clone();
-    let had = endpoints(&images)?;
-    for attachment in &mut record.state.network.attachments {
-        settle_place(attachment, had.get(&attachment.network), options);
+    if !source.new_addresses {
+        let had = endpoints(&source.images)?;
+        for attachment in &mut record.state.network.attachments {
+            settle_place(attachment, had.get(&attachment.network), options);
+        }
     }
-    let restoration = Restoration { images: images.clone(), args };
+    let restoration =
+        Restoration { images: source.images.clone(), args, shared_memory: source.shared_memory.clone() };
     let start = StartOptions { detached: true, restoration: Some(restoration), ..StartOptions::default() };
     let begun = Instant::now();
-    let started = start_locked(engine, &locked, &mut record, start, &mut |_| Ok(()));
-    let took = begun.elapsed();
+    let started = start_locked(engine, locked, record, start, &mut |_| Ok(()));
+    let duration = begun.elapsed();
     // What was taken for this once is not what the container asks for.
     record.state.network.attachments = asked;
     if started.is_ok() {
@@ -82,16 +134,9 @@ pub fn restore(engine: &Engine, id: &str, options: &RestoreOptions) -> Result<Du
     locked.save(&record.state)?;
     started.with_context(|| format!("restore container {}", record.name()))?;
     crate::failpoint!("restore.after-start");
-    tell(engine, "restore", &record, &[]);
-    if options.keep {
-        return Ok(took);
-    }
-    if options.directory.is_some() {
-        clear_logs(&images)?
-    } else {
-        checkpoint::remove(&images)?
-    }
-    Ok(took)
+    tell(engine, "restore", record, &[]);
+    let statistics = statistics::read(&engine.state.run_dir(&record.id).join(statistics::RESTORE));
+    Ok(Taken { duration, statistics })
 }
 
 /// The addresses the container had, by network.

@@ -45,6 +45,8 @@ pub struct Restoration {
     pub images: PathBuf,
     /// Flags of the runtime's `restore`.
     pub args: Vec<String>,
+    /// Tar of what was in /dev/shm, where that is bound into the container.
+    pub shared_memory: Option<PathBuf>,
 }
 
 /// Begins what the runtime is going to wait for and what needs no container: to be called by front ends as soon as it is
@@ -197,6 +199,12 @@ fn go_on(
 /// Everything up to the moment at which the process waits to be let go.
 fn make(engine: &Engine, locked: &Locked, record: &mut Record, options: &StartOptions<'_>) -> Result<Made> {
     let id = locked.id();
+    if record.state.unrestored && options.restoration.is_none() {
+        let name = record.name();
+        let text = format!("the restore of container {name} was interrupted: its files are not whole");
+        return Err(Error::new(ErrorKind::InUse, text)
+            .with_hint(format!("coracle rm {name}, and restore it again from its archive")));
+    }
     let spec = record.spec()?.clone();
     anticipate(engine, &spec);
     let run_dir = make_run_dir(engine, id)?;
@@ -218,6 +226,7 @@ fn make(engine: &Engine, locked: &Locked, record: &mut Record, options: &StartOp
             run_dir: &run_dir,
             runtime: &runtime,
             log_path: &log_path,
+            restoration: options.restoration.as_ref(),
         };
         let conmon = starting.stand_by(manager, options)?;
         crate::failpoint!("start.after-conmon");
@@ -339,6 +348,8 @@ pub(super) struct Starting<'a> {
     pub runtime: &'a Runtime,
     /// Where its output goes; empty with drivers that have no file.
     log_path: &'a Path,
+    /// Its processes are restored.
+    pub restoration: Option<&'a Restoration>,
 }
 
 impl Starting<'_> {
@@ -365,7 +376,7 @@ impl Starting<'_> {
             no_new_keyring: config.containers.containers.keyring == Some(false),
             sdnotify_socket: notified.as_deref(),
             preserved: &options.preserved,
-            restore: options.restoration.as_ref().map(|from| (from.images.as_path(), from.args.as_slice())),
+            restore: self.restoration.map(|from| (from.images.as_path(), from.args.as_slice())),
             log_level: config.overrides.log_level.as_deref().unwrap_or("error"),
             stdio: options.stdio,
             ..Launch::new(&conmon, self.runtime, self.run_dir, &exits)
@@ -384,6 +395,7 @@ fn mark_running(locked: &Locked, record: &mut Record, keep_restart_count: bool) 
     state.error.clear();
     state.stopped_by_user = false;
     (state.checkpointed_at, state.restored_at) = (None, None);
+    state.unrestored = false;
     if !keep_restart_count {
         state.restart_count = 0;
     }
@@ -403,7 +415,7 @@ fn make_run_dir(engine: &Engine, id: &str) -> Result<RunDir> {
 }
 
 /// The log file, for drivers that have one: asked for, or beside the container's own data in the store.
-fn log_path(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<PathBuf> {
+pub(super) fn log_path(engine: &Engine, id: &str, spec: &ContainerSpec) -> Result<PathBuf> {
     if !spec.log.is_file() {
         return Ok(PathBuf::new());
     }

@@ -4,6 +4,7 @@
 //! last one that goes with `-v` or `--rm` takes them along.
 
 use super::remove::RemoveOptions;
+use super::volume_files::import_volume;
 use crate::engine::host::lock::DirLock;
 use crate::engine::host::{random, rooted};
 use crate::engine::spec::{ContainerSpec, MountKind, MountSpec, VolumeOptions};
@@ -12,6 +13,7 @@ use crate::engine::volume::{LOCAL, NewVolume, Retired, Volume, Volumes};
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The containers that have each volume, by its name. Volumes that none has are not there.
@@ -223,6 +225,16 @@ pub(super) fn prepare(
         .map_err(|e| Error::io("open the volume's", inner, e))
         .with_context(|| format!("volume {}", volume.name))?;
     Ok(source.join(inner))
+}
+
+/// Fills a volume that nobody has used yet from an archive, instead of the image.
+pub(super) fn fill_from(engine: &Engine, name: &str, archive: impl Read) -> Result<()> {
+    let volumes = Volumes::open(&engine.config);
+    let volume = volumes.get(name)?;
+    if volume.is_mount() {
+        return import_volume(engine, &volume, archive);
+    }
+    volumes.fill_once(name, |_| import_volume(engine, &volume, archive))
 }
 
 /// Gives back what [`prepare`] took.

@@ -219,6 +219,14 @@ fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// Mounts memory at `target` as the kernel's shm(7) wants it, at most `size` bytes.
+pub fn shared_memory(target: &Path, size: u64) -> Result<()> {
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+    let data = CString::new(format!("mode=1777,size={size}")).unwrap_or_default();
+    rustix::mount::mount("shm", target, "tmpfs", flags, Some(data.as_c_str()))
+        .map_err(|e| Error::io("mount memory at", target, e))
+}
+
 /// Attaches a detached mount at `target` (move_mount(2)).
 pub fn attach(tree: BorrowedFd<'_>, target: &Path) -> Result<()> {
     rustix::mount::move_mount(tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)

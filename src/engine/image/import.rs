@@ -10,6 +10,7 @@ use crate::engine::store::ImageRecord;
 use crate::engine::store::diff::apply;
 use crate::engine::{Context, Engine, Error, ErrorKind, Result};
 use serde_json::Map;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Read};
 
@@ -24,6 +25,8 @@ pub struct ImportRequest {
     pub changes: Vec<String>,
     /// What it is for.
     pub platform: Platform,
+    /// Of the manifest.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Unpacks `archive`, compressed or not, and records the image.
@@ -55,7 +58,8 @@ pub fn import(engine: &Engine, archive: impl Read + Send, request: &ImportReques
     let document =
         draft::document(&created, "", [os, architecture, variant], config, vec![draft::step(&step)]);
     let layer = Some((staged, applied));
-    let draft = Draft { document, layer, name, format: Format::Oci, ..Draft::default() };
+    let annotations = request.annotations.clone();
+    let draft = Draft { document, layer, name, format: Format::Oci, annotations, ..Draft::default() };
     let image = draft::commit(engine, draft)?;
     tell(engine, "import", &image.id, image.names.first().map_or("", String::as_str));
     Ok(image)

@@ -79,6 +79,9 @@ pub struct ContainerSpec {
     pub storage_options: BTreeMap<String, String>,
     /// Size of /dev/shm in bytes; `None`: containers.conf, else 64 MiB.
     pub shm_size: Option<u64>,
+    /// /dev/shm is mounted outside and bound into the container, as podman does it: of containers that were restored from an archive
+    /// of podman's, in which CRIU expects it so.
+    pub shm_bind: bool,
     /// `--shm-size-systemd`: bytes that /run and the others of systemd's tmpfs may have; 0: unlimited; `None`: half the memory.
     pub systemd_shm_size: Option<u64>,
     /// Capabilities, seccomp, labels, masks.

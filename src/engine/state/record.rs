@@ -128,6 +128,9 @@ pub struct ContainerState {
     /// When it was restored from a checkpoint, if that was its last start.
     #[serde(skip_serializing_if = "is_default")]
     pub restored_at: Option<jiff::Timestamp>,
+    /// It was made from an archive of a checkpoint, and its files and processes have not all been restored.
+    #[serde(skip_serializing_if = "is_default")]
+    pub unrestored: bool,
     /// Why the last start failed; empty: it did not.
     #[serde(skip_serializing_if = "is_default")]
     pub error: String,

@@ -3,7 +3,8 @@
 use super::backend::Backend;
 use super::diff::channel::channel;
 use super::diff::create::{
-    Archive, ArchiveOptions, Change, List, Node, Sink, Tree, Upper, Without, compare, everything, overlay,
+    Archive, ArchiveOptions, Change, ChangeKind, List, Node, Sink, Tree, Upper, Without, compare, everything,
+    overlay,
 };
 use super::diff::{Applied, apply};
 use super::layout::Driver;
@@ -80,13 +81,43 @@ impl Store {
         Ok((staged, applied))
     }
 
+    /// Writes what is new or modified in a container as a tar without marks, and returns what is gone: paths relative to the root.
+    /// Unpacked over the image's files, and those removed, they are the container's again, whatever knows of no marks.
+    pub fn write_difference(
+        &self,
+        id: &str,
+        leave_out: LeaveOut<'_>,
+        out: &mut dyn Write,
+    ) -> Result<Vec<Vec<u8>>> {
+        let mut gone = Gone::default();
+        self.send_changes(id, &mut gone)?;
+        let mut archive = Archive::new(out, self.archive_options(self.maps_of(id)?));
+        let mut present = Present(&mut archive);
+        let mut without = Without { leave_out, sink: &mut present };
+        if gone.opaque {
+            // A directory that was made anew says of nothing below it that it is gone.
+            gone.paths.clear();
+            self.compare_with_parent(id, &mut gone)?;
+            self.compare_with_parent(id, &mut without)?;
+        } else {
+            self.send_changes(id, &mut without)?;
+        }
+        archive.finish()?;
+        Ok(gone.paths)
+    }
+
+    fn compare_with_parent(&self, id: &str, sink: &mut dyn Sink) -> Result<()> {
+        let new = self.view(id)?;
+        let parent = self.layer_of(id)?.parent;
+        let old = parent.as_deref().map(|parent| self.view(parent)).transpose()?;
+        let old = old.as_ref().map(|old| Tree { root: old.root(), id_maps: &old.id_maps });
+        compare(Tree { root: new.root(), id_maps: &new.id_maps }, old, sink)
+    }
+
     fn send_changes(&self, id: &str, sink: &mut dyn Sink) -> Result<()> {
         let layer = self.layer_of(id)?;
         if self.must_compare()? {
-            let new = self.view(id)?;
-            let old = layer.parent.as_deref().map(|parent| self.view(parent)).transpose()?;
-            let old = old.as_ref().map(|old| Tree { root: old.root(), id_maps: &old.id_maps });
-            return compare(Tree { root: new.root(), id_maps: &new.id_maps }, old, sink);
+            return self.compare_with_parent(id, sink);
         }
         let directory = self.layer_dir(&layer.id).ok_or_else(|| layer_missing(&layer.id))?;
         let root = open_directory(&directory.path.join("diff"))?;
@@ -126,5 +157,54 @@ impl Store {
     fn archive_options(&self, id_maps: IdMappings) -> ArchiveOptions {
         let overrides = self.driver_options.force_mask.is_some();
         ArchiveOptions { id_maps, subsecond: false, overrides, sparse: false }
+    }
+}
+
+/// Collects what is gone.
+#[derive(Default)]
+struct Gone {
+    paths: Vec<Vec<u8>>,
+    /// A directory hides all that was below it.
+    opaque: bool,
+}
+
+impl Sink for Gone {
+    fn wants_kinds(&self) -> bool {
+        false
+    }
+
+    fn present(&mut self, _: &[u8], _: &Node, _: ChangeKind) -> Result<()> {
+        Ok(())
+    }
+
+    fn deleted(&mut self, path: &[u8], _: Option<&Node>) -> Result<()> {
+        self.paths.push(path.to_vec());
+        Ok(())
+    }
+
+    fn opaque(&mut self, _: &[u8], _: &Node) -> Result<()> {
+        self.opaque = true;
+        Ok(())
+    }
+}
+
+/// Passes on what is there.
+struct Present<'a>(&'a mut dyn Sink);
+
+impl Sink for Present<'_> {
+    fn wants_kinds(&self) -> bool {
+        self.0.wants_kinds()
+    }
+
+    fn present(&mut self, path: &[u8], node: &Node, kind: ChangeKind) -> Result<()> {
+        self.0.present(path, node, kind)
+    }
+
+    fn deleted(&mut self, _: &[u8], _: Option<&Node>) -> Result<()> {
+        Ok(())
+    }
+
+    fn opaque(&mut self, _: &[u8], _: &Node) -> Result<()> {
+        Ok(())
     }
 }
