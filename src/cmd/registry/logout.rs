@@ -36,7 +36,7 @@ pub fn run(cx: &Context, args: LogoutArgs) -> Result<Exit> {
     match accounts.log_out(&key)? {
         true => cx.println(format!("Removed login credentials for {key}"))?,
         // As with docker, the end of a script that never logged in is no failure.
-        false => cx.note(format!("Not logged into {key}")),
+        false => cx.println(format!("Not logged in to {key}"))?,
     }
     Ok(Exit::OK)
 }
