@@ -62,6 +62,7 @@ mod push;
 mod referrers;
 mod reflinks;
 mod registries;
+mod rootfs;
 mod rootless;
 mod rootless_network;
 mod round_trips;

@@ -67,6 +67,7 @@ pub fn found_image(engine: &Engine, name: &str, flags: &ImageArgs) -> Result<Ima
         digest: found.image.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
         id: found.image.id,
         rootfs: None,
+        rootfs_overlay: false,
     })
 }
 

@@ -68,13 +68,19 @@ impl CreateFlags {
         };
         let mut spec = ContainerSpec::default();
         if self.mounts.rootfs {
-            if let Some((_, option @ ("O" | "idmap"))) = image.rsplit_once(':') {
-                return Err(Error::unsupported(format!("--rootfs DIRECTORY:{option} is not supported"))
-                    .with_hint(
+            let directory = match image.rsplit_once(':') {
+                Some((directory, "O")) => {
+                    spec.image.rootfs_overlay = true;
+                    directory
+                }
+                Some((_, option)) if option == "idmap" || option.starts_with("idmap=") => {
+                    return Err(Error::unsupported("--rootfs DIRECTORY:idmap is not supported").with_hint(
                         "make an image of the directory: tar -C DIRECTORY -c . | coracle import - NAME",
                     ));
-            }
-            spec.image.rootfs = Some(inputs.env.cwd.join(image).to_string_lossy().into_owned());
+                }
+                _ => image,
+            };
+            spec.image.rootfs = Some(inputs.env.cwd.join(directory).to_string_lossy().into_owned());
         } else {
             image.clone_into(&mut spec.image.requested);
         }

@@ -55,6 +55,12 @@ impl RunDir {
         self.0.join("images")
     }
 
+    /// Where an overlay over a directory is mounted that is the container's root (`--rootfs DIR:O`): beside the images, with
+    /// which it is unmounted.
+    pub fn rootfs(&self) -> PathBuf {
+        self.images().join("rootfs")
+    }
+
     /// There if the start has mounted the root filesystem, or was about to.
     pub fn mounted(&self) -> PathBuf {
         self.0.join("mounted")

@@ -371,6 +371,12 @@ fn enter<'e>(
         return Ok((root, path.to_owned(), inside));
     }
     let root = match &spec.image.rootfs {
+        Some(_) if writes && spec.image.rootfs_overlay => {
+            let text = format!(
+                "container {name} is not running: what is written over its directory is gone with a run"
+            );
+            return Err(Error::new(ErrorKind::InUse, text));
+        }
         Some(rootfs) => open_directory(Path::new(rootfs))?,
         None => {
             let mounted = match engine.store.mount(&record.id, &MountOptions::default()) {

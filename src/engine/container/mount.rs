@@ -1,12 +1,13 @@
 //! `mount` and `unmount`: a container's file system made accessible to its owner, counted in the store beside the mount of
 //! the running container and those of podman and buildah, whose containers can be named as well.
 
+use super::export;
 use super::told::tell;
 use crate::engine::state::Record;
 use crate::engine::store::{ContainerRecord, MountOptions};
 use crate::engine::{Engine, Error, ErrorKind, Result};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A container of ours or of another program.
 #[derive(Debug)]
@@ -101,8 +102,8 @@ pub fn mounted(engine: &Engine) -> Result<Vec<Mounted>> {
 pub fn mount(engine: &Engine, container: &Mountable) -> Result<PathBuf> {
     if let Mountable::Own(record) = container {
         if let Some(rootfs) = &record.spec()?.image.rootfs {
-            let path = Path::new(rootfs);
-            return fs::canonicalize(path).map_err(|e| Error::io("find", path, e));
+            let path = export::shown(record, rootfs)?;
+            return fs::canonicalize(&path).map_err(|e| Error::io("find", &path, e));
         }
         // Nobody removes it meanwhile.
         let _locked = engine.state.lock(&record.id)?;

@@ -2,6 +2,8 @@
 //! start. They lie in the store's directory of the container and go with it; those of a container without an image, which
 //! the store does not know, in its bundle.
 
+use crate::engine::conmon::RunDir;
+use crate::engine::host::mount::{self, Overlay};
 use crate::engine::spec::ContainerSpec;
 use crate::engine::{Engine, Error, Result};
 use std::fs;
@@ -16,10 +18,10 @@ pub(super) fn base(engine: &Engine, run_dir: &Path, id: &str, spec: &ContainerSp
     }
 }
 
-/// Two new, empty directories for the `number`th overlay: for the container's writes, which looks like `source` from
-/// outside, and for overlayfs itself.
-pub(super) fn fresh(base: &Path, number: usize, source: &Path) -> Result<(PathBuf, PathBuf)> {
-    let dir = base.join("overlays").join(number.to_string());
+/// Two new, empty directories for the overlay `name`: for the container's writes, which looks like `source` from outside,
+/// and for overlayfs itself.
+pub(super) fn fresh(base: &Path, name: &str, source: &Path) -> Result<(PathBuf, PathBuf)> {
+    let dir = base.join("overlays").join(name);
     match fs::remove_dir_all(&dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &dir, e)),
         _ => {}
@@ -35,4 +37,18 @@ pub(super) fn fresh(base: &Path, number: usize, source: &Path) -> Result<(PathBu
     fs::set_permissions(&upper, fs::Permissions::from_mode(meta.mode() & 0o7777))
         .map_err(|e| Error::io("chmod", &upper, e))?;
     Ok((upper, work))
+}
+
+/// Mounts an overlay over `directory`, which is to be the container's root (`--rootfs DIR:O`); returns where. It goes with the
+/// run's directory.
+pub(super) fn over_root(engine: &Engine, run_dir: &RunDir, directory: &Path) -> Result<PathBuf> {
+    let target = run_dir.rootfs();
+    fs::create_dir_all(&target).map_err(|e| Error::io("mkdir", &target, e))?;
+    let (upper, work) = fresh(run_dir.path(), "rootfs", directory)?;
+    let lowers = [directory.to_owned()];
+    // trusted.* attributes are not for user namespaces.
+    let options = if engine.rootless() { vec!["userxattr".to_owned()] } else { Vec::new() };
+    let overlay = Overlay { lowers: &lowers, upper: Some((&upper, &work)), options: &options, label: "" };
+    mount::overlay(&target, &overlay)?;
+    Ok(target)
 }

@@ -5,7 +5,8 @@
 
 use super::start::Starting;
 use super::{
-    accessible, cdi, facts, hooks, namespaces, notify, seccomp_cache, secrets, sources, system_files,
+    accessible, cdi, facts, hooks, namespaces, notify, overlays, seccomp_cache, secrets, sources,
+    system_files,
 };
 use crate::engine::conmon::RunDir;
 use crate::engine::host::atomic::{self, Durability};
@@ -129,7 +130,8 @@ fn mount_root(engine: &Engine, run_dir: &RunDir, id: &str, spec: &ContainerSpec)
     match &spec.image.rootfs {
         Some(rootfs) => {
             let path = engine.config.env.cwd.join(rootfs);
-            fs::canonicalize(&path).map_err(|e| Error::io("find", &path, e))
+            let path = fs::canonicalize(&path).map_err(|e| Error::io("find", &path, e))?;
+            if spec.image.rootfs_overlay { overlays::over_root(engine, run_dir, &path) } else { Ok(path) }
         }
         None => {
             // Others may have it mounted, too: the end of this run undoes this mount, and only if there was one.

@@ -113,7 +113,7 @@ fn overlay(
 ) -> Result<PathBuf> {
     let &Starting { engine, id, spec, run_dir, .. } = starting;
     let base = overlays::base(engine, run_dir.path(), id, spec)?;
-    let made = overlays::fresh(&base, resolved.overlays.len(), source)?;
+    let made = overlays::fresh(&base, &resolved.overlays.len().to_string(), source)?;
     let upper = made.0.clone();
     resolved.overlays.insert(mount.target.clone(), made);
     Ok(upper)

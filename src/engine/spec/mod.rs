@@ -188,6 +188,8 @@ pub struct ImageSource {
     pub digest: String,
     /// `--rootfs DIR` instead of an image.
     pub rootfs: Option<String>,
+    /// `--rootfs DIR:O`: what a run writes is kept beside the directory, and gone with the run.
+    pub rootfs_overlay: bool,
 }
 
 /// `--image-volume`.

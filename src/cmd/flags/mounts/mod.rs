@@ -55,7 +55,7 @@ pub struct MountArgs {
     /// Give the container a secret (may be repeated)
     #[arg(long, value_name = "NAME[,OPTIONS]")]
     pub secret: Vec<String>,
-    /// The image argument is a directory to use as root filesystem
+    /// The image argument is a directory to use as root filesystem; DIRECTORY:O leaves it as it is, and what is written is gone with the run
     #[arg(long)]
     pub rootfs: bool,
     /// Limit of the container's layer: size=10G, or inodes=NUMBER (may be repeated); as root, where the file system has project quotas
