@@ -1,13 +1,12 @@
 //! `export`: a container's file system as one tar.
 
+use super::overlays;
 use super::stop::gone;
 use super::told::tell;
-use crate::engine::state::Record;
 use crate::engine::store::View;
 use crate::engine::store::diff::create::{Archive, ArchiveOptions, everything};
 use crate::engine::{Engine, Result};
 use std::io::Write;
-use std::path::PathBuf;
 
 /// Writes the files of the container `id`, running or not, without what is mounted in it, to `out`.
 ///
@@ -18,7 +17,7 @@ use std::path::PathBuf;
 pub fn export(engine: &Engine, id: &str, out: &mut dyn Write) -> Result<()> {
     let record = engine.state.load(id)?;
     if let Some(rootfs) = &record.spec()?.image.rootfs {
-        let root = View::of_directory(&shown(&record, rootfs)?)?;
+        let root = View::of_directory(&overlays::shown_root(&record, rootfs)?)?;
         let mut archive = Archive::new(out, ArchiveOptions::default());
         everything(root.root(), &mut archive)?;
         archive.finish()?;
@@ -32,10 +31,4 @@ pub fn export(engine: &Engine, id: &str, out: &mut dyn Write) -> Result<()> {
     }
     tell(engine, "export", &record, &[]);
     Ok(())
-}
-
-/// Where the files of a container without an image are: an overlay is there as long as it runs.
-pub(super) fn shown(record: &Record, rootfs: &str) -> Result<PathBuf> {
-    let overlay = record.spec()?.image.rootfs_overlay && record.state.status.is_live();
-    Ok(if overlay { record.state.mountpoint.clone() } else { PathBuf::from(rootfs) })
 }

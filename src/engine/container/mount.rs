@@ -1,7 +1,7 @@
 //! `mount` and `unmount`: a container's file system made accessible to its owner, counted in the store beside the mount of
 //! the running container and those of podman and buildah, whose containers can be named as well.
 
-use super::export;
+use super::overlays;
 use super::told::tell;
 use crate::engine::state::Record;
 use crate::engine::store::{ContainerRecord, MountOptions};
@@ -102,7 +102,7 @@ pub fn mounted(engine: &Engine) -> Result<Vec<Mounted>> {
 pub fn mount(engine: &Engine, container: &Mountable) -> Result<PathBuf> {
     if let Mountable::Own(record) = container {
         if let Some(rootfs) = &record.spec()?.image.rootfs {
-            let path = export::shown(record, rootfs)?;
+            let path = overlays::shown_root(record, rootfs)?;
             return fs::canonicalize(&path).map_err(|e| Error::io("find", &path, e));
         }
         // Nobody removes it meanwhile.

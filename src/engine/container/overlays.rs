@@ -1,10 +1,11 @@
 //! The directories behind mounts with the option `O`: what the container writes over a host directory, until its next
 //! start. They lie in the store's directory of the container and go with it; those of a container without an image, which
-//! the store does not know, in its bundle.
+//! the store does not know, in its bundle. So does the one over such a container's whole root (`--rootfs DIR:O`).
 
 use crate::engine::conmon::RunDir;
 use crate::engine::host::mount::{self, Overlay};
 use crate::engine::spec::ContainerSpec;
+use crate::engine::state::Record;
 use crate::engine::{Engine, Error, Result};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
@@ -51,4 +52,10 @@ pub(super) fn over_root(engine: &Engine, run_dir: &RunDir, directory: &Path) -> 
     let overlay = Overlay { lowers: &lowers, upper: Some((&upper, &work)), options: &options, label: "" };
     mount::overlay(&target, &overlay)?;
     Ok(target)
+}
+
+/// Where the files of a container without an image are: those under an overlay are there as long as it runs.
+pub(super) fn shown_root(record: &Record, rootfs: &str) -> Result<PathBuf> {
+    let overlay = record.spec()?.image.rootfs_overlay && record.state.status.is_live();
+    Ok(if overlay { record.state.mountpoint.clone() } else { PathBuf::from(rootfs) })
 }

@@ -39,12 +39,12 @@ pub(super) fn config(name: &str, certificates: &HostCertificates) -> Result<Clie
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let system = rustls_platform_verifier::Verifier::new_with_extra_roots(own.clone(), Arc::clone(&provider));
-    let authorities: Arc<dyn ServerCertVerifier> = match system {
-        Ok(system) => Arc::new(system),
-        Err(_) if !own.is_empty() => only(&own, &provider).map_err(|e| bad(&e))?,
-        Err(_) => Arc::new(Nobody(Arc::clone(&provider))),
+    let authorities: Option<Arc<dyn ServerCertVerifier>> = match system {
+        Ok(system) => Some(Arc::new(system)),
+        Err(_) if !own.is_empty() => Some(only(&own, &provider).map_err(|e| bad(&e))?),
+        Err(_) => None,
     };
-    let verifier = Arc::new(Verifier { authorities, own });
+    let verifier = Arc::new(Verifier { authorities, own, provider: Arc::clone(&provider) });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| bad(&e))?
@@ -78,9 +78,11 @@ fn only(
 /// What the authorities vouch for, or one of them itself.
 #[derive(Debug)]
 struct Verifier {
-    authorities: Arc<dyn ServerCertVerifier>,
+    /// `None`: there are none, and nobody is believed.
+    authorities: Option<Arc<dyn ServerCertVerifier>>,
     /// The host's own.
     own: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
 }
 
 impl Verifier {
@@ -100,8 +102,11 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> std::result::Result<ServerCertVerified, TlsError> {
+        let Some(authorities) = &self.authorities else {
+            return Err(TlsError::InvalidCertificate(CertificateError::UnknownIssuer));
+        };
         let verified =
-            self.authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+            authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
             Err(e) if is_authority(&e) && self.trusts(end_entity) => itself(end_entity, server_name, now),
             verified => verified,
@@ -114,7 +119,8 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
-        self.authorities.verify_tls12_signature(message, cert, dss)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -123,11 +129,12 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
-        self.authorities.verify_tls13_signature(message, cert, dss)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -156,45 +163,4 @@ fn itself(
         return Err(TlsError::InvalidCertificate(CertificateError::Expired));
     }
     Ok(ServerCertVerified::assertion())
-}
-
-/// There are no authorities.
-#[derive(Debug)]
-struct Nobody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Nobody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, TlsError> {
-        Err(TlsError::InvalidCertificate(CertificateError::UnknownIssuer))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -84,7 +84,7 @@ pub(super) fn config(record: &Record) -> Result<Value> {
             "umask": spec.process.umask,
             "readWriteTmpfs": spec.read_only_tmpfs,
             "volatile": spec.remove,
-        "runtime": runtime_name(&record.state.runtime),
+            "runtime": runtime_name(&record.state.runtime),
         }),
     ]);
     if connected {
