@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -21,14 +21,15 @@ pub const IDENTITY: &str = "an-identity-token";
 /// The service; its threads end with the process.
 pub struct Tokens {
     address: SocketAddr,
-    directory: Arc<tempfile::TempDir>,
+    /// Its own alone: the threads never end, and what they hold is never removed.
+    directory: tempfile::TempDir,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Tokens {
     /// One that knows `user` and `password`; `identity`: it gives identity tokens, too.
     pub fn start(user: &str, password: &str, identity: bool) -> Result<Tokens, Missing> {
-        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let directory = tempfile::tempdir().unwrap();
         let openssl = program("openssl")?;
         let made = Command::new(&openssl)
             .args(
@@ -46,7 +47,7 @@ impl Tokens {
             basic: format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))),
             user: user.to_owned(),
             identity,
-            directory: Arc::clone(&directory),
+            directory: directory.path().to_owned(),
             openssl,
         });
         let log = Arc::clone(&seen);
@@ -79,7 +80,7 @@ struct Service {
     basic: String,
     user: String,
     identity: bool,
-    directory: Arc<tempfile::TempDir>,
+    directory: PathBuf,
     openssl: PathBuf,
 }
 
@@ -150,7 +151,7 @@ impl Service {
             "iss": "tokens", "sub": self.user, "aud": field("service").first().cloned().unwrap_or_default(),
             "exp": now + 300, "nbf": now - 10, "iat": now - 10, "jti": format!("{now}"), "access": access,
         });
-        let certificate = std::fs::read_to_string(self.directory.path().join("cert.pem")).unwrap();
+        let certificate = std::fs::read_to_string(self.directory.join("cert.pem")).unwrap();
         let der: String = certificate.lines().filter(|line| !line.starts_with("-----")).collect();
         let header = json!({"typ": "JWT", "alg": "RS256", "x5c": [der]});
         let signed = format!(
@@ -158,16 +159,13 @@ impl Service {
             URL_SAFE_NO_PAD.encode(header.to_string()),
             URL_SAFE_NO_PAD.encode(claims.to_string())
         );
-        format!(
-            "{signed}.{}",
-            URL_SAFE_NO_PAD.encode(self.signature(self.directory.path(), signed.as_bytes()))
-        )
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(self.signature(signed.as_bytes())))
     }
 
-    fn signature(&self, directory: &Path, text: &[u8]) -> Vec<u8> {
+    fn signature(&self, text: &[u8]) -> Vec<u8> {
         let mut child = Command::new(&self.openssl)
             .args(["dgst", "-sha256", "-sign", "key.pem"])
-            .current_dir(directory)
+            .current_dir(&self.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
