@@ -8,7 +8,7 @@ use crate::engine::host::cgroup;
 use crate::engine::host::process::read_proc;
 use crate::engine::spec::NamespaceMode;
 use crate::engine::state::Record;
-use crate::engine::{Engine, Result};
+use crate::engine::{Engine, ErrorKind, Result};
 use jiff::Timestamp;
 
 /// One look at a container.
@@ -98,7 +98,13 @@ fn usage(engine: &Engine, record: &Record) -> Result<Option<Usage>> {
     if usage.memory_limit == 0 || usage.memory_limit > host {
         usage.memory_limit = host;
     }
-    if record.spec()?.namespaces.network != NamespaceMode::Host {
+    let spec = match record.spec() {
+        Ok(spec) => spec,
+        // Removed since it was listed.
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    if spec.namespaces.network != NamespaceMode::Host {
         usage.network = traffic(&read_proc(format!("/proc/{pid}/net/dev")).unwrap_or_default());
     }
     Ok(Some(usage))
