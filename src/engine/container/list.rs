@@ -3,7 +3,7 @@
 use super::filter::Filters;
 use super::remove::repair;
 use crate::engine::state::Record;
-use crate::engine::{Engine, Error, Result};
+use crate::engine::{Engine, Error, ErrorKind, Result};
 
 /// All containers that pass `filters`, oldest first.
 pub fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Record>> {
@@ -17,8 +17,12 @@ pub fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Record>> {
     let filters = filters.prepare(engine, &records)?;
     let mut kept = Vec::new();
     for record in records {
-        if filters.matches(&record)? {
-            kept.push(record);
+        match filters.matches(&record) {
+            Ok(true) => kept.push(record),
+            Ok(false) => {}
+            // Removed since the records were read.
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
         }
     }
     Ok(kept)

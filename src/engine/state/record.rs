@@ -269,7 +269,7 @@ pub(super) fn read_spec(dir: &Path) -> Result<StoredSpec<ContainerSpec>> {
     let missing = || match dir.join("state.json").exists() {
         true => Error::corrupt(format!("{} is missing", path.display())),
         // Removed a moment ago, or not made yet.
-        false => Error::not_found(format!("{} is missing", path.display())),
+        false => Error::not_found(format!("no such container: {} is missing", path.display())),
     };
     let bytes = read_optional(&path)?.ok_or_else(missing)?;
     serde_json::from_slice(&bytes)
